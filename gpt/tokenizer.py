@@ -1,0 +1,242 @@
+"""From text to token ids and back: one token for each character, or GPT-2's pieces of words."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_LARGEST_FILE = 20_000_000  # bytes
+_END_OF_TEXT = "<|endoftext|>"
+
+
+class Tokenizer(Protocol):
+    """What the rest of the library asks of a tokenizer; `CharTokenizer` and `BPETokenizer` are two."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens; their ids are 0 to vocab_size - 1."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; raises ValueError naming the characters that it has no tokens for."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids; raises ValueError for an id outside the vocabulary."""
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """The same text in pieces, as the ids come in; no piece ends within a character."""
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The characters that `encode` refuses, each once, in order of appearance."""
+
+
+class CharTokenizer:
+    """A vocabulary of single characters, numbered in the order given.
+
+    Attributes:
+        stoi: character -> id.
+        itos: id -> character.
+
+    Example:
+        >>> tokenizer = CharTokenizer.from_text("hello")
+        >>> tokenizer.encode("hole")
+        [1, 3, 2, 0]
+        >>> tokenizer.decode([1, 3, 2, 0])
+        'hole'
+
+    Raises:
+        ValueError: an entry is not a single character, or one appears twice.
+    """
+
+    def __init__(self, characters: Iterable[str]) -> None:
+        self.itos = list(characters)
+        for character in self.itos:
+            if not isinstance(character, str) or len(character) != 1:
+                raise ValueError(f"{character!r} is not a single character; a vocabulary lists single characters")
+        self.stoi = {character: index for index, character in enumerate(self.itos)}
+        if len(self.stoi) != len(self.itos):
+            raise ValueError("a character appears twice in the vocabulary; each may appear once")
+
+    @classmethod
+    def from_text(cls, text: str) -> CharTokenizer:
+        """The vocabulary of all characters of a text, in Unicode order."""
+        return cls(sorted(set(text)))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of characters."""
+        return len(self.itos)
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The characters of a text that are not in the vocabulary, each once, in order of appearance."""
+        return list(dict.fromkeys(character for character in text if character not in self.stoi))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; raises ValueError naming the characters that are not in the vocabulary."""
+        try:
+            return [self.stoi[character] for character in text]
+        except KeyError:
+            unknown = self.unknown_characters(text)
+            named = " ".join(repr(character) for character in unknown[:10])
+            more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+            raise ValueError(
+                f"this model has never seen {named}{more}; leave these characters out "
+                f"(it knows {self.vocab_size}: {self._alphabet()})"
+            ) from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids; raises ValueError for an id outside the vocabulary."""
+        indices = list(ids)
+        for index in indices:
+            if not 0 <= index < len(self.itos):
+                raise ValueError(f"there is no token {index}; ids go from 0 to {len(self.itos) - 1}")
+        return "".join(self.itos[index] for index in indices)
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of token ids as they come in, a character for each."""
+        return (self.decode([index]) for index in ids)
+
+    def _alphabet(self) -> str:
+        shown = "".join(character for character in self.itos if character.isprintable())
+        return shown if len(shown) <= 100 else shown[:100] + "..."
+
+
+class BPETokenizer:
+    """GPT-2's byte-level byte-pair encoding (Radford et al., 2019; pairs by Sennrich et al., 1508.07909).
+
+    A text is taken as its UTF-8 bytes, so every character has tokens; common sequences of bytes were merged into one
+    token, by rules that `tokenizers` applies. A character may be made of several tokens, and a token need not be text
+    by itself: read tokens one by one with `decode_stream`. The text "<|endoftext|>" is one token, as in the original.
+
+    Args:
+        encoder: a `tokenizers.Tokenizer` with a byte-level BPE; `BPETokenizer.from_folder` makes one.
+
+    Raises:
+        ValueError: the encoder is of another kind, lacks a byte, or leaves ids out.
+    """
+
+    def __init__(self, encoder: tokenizers.Tokenizer) -> None:
+        from tokenizers import models, pre_tokenizers  # imported where it is used: `import gpt` stays light
+
+        is_byte_level = isinstance(encoder.pre_tokenizer, pre_tokenizers.ByteLevel) and encoder.normalizer is None
+        if not isinstance(encoder.model, models.BPE) or not is_byte_level:
+            raise ValueError("it is not a byte-level BPE; give the tokenizer of an original GPT-2")
+        vocabulary = encoder.get_vocab(with_added_tokens=True)
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+            raise ValueError(f"it has {len(vocabulary):,} tokens, and their ids do not run from 0 upwards, each once")
+        byte_of = _bytes_by_character()
+        missing = byte_of.keys() - vocabulary.keys()
+        if missing:
+            raise ValueError(f"it has no tokens for {len(missing)} of the 256 bytes; a byte-level BPE has all of them")
+        encoder.no_truncation()
+        encoder.no_padding()
+        self._encoder = encoder
+        self._bytes = [b""] * len(vocabulary)  # of each token
+        for token, index in vocabulary.items():
+            if all(character in byte_of for character in token):
+                self._bytes[index] = bytes(byte_of[character] for character in token)
+            else:  # an added token, written as it is
+                self._bytes[index] = token.encode("utf-8")
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> BPETokenizer:
+        """Read `tokenizer.json`, or else `vocab.json` and `merges.txt`, as Hugging Face publishes GPT-2's.
+
+        Raises:
+            ValueError: the files are not there, too large, damaged, or not those of a byte-level BPE.
+        """
+        folder = Path(folder)
+        is_whole = (folder / "tokenizer.json").is_file()
+        names = ["tokenizer.json"] if is_whole else ["vocab.json", "merges.txt"]
+        if not all((folder / name).is_file() for name in names):
+            raise ValueError(f"no tokenizer is in {folder}; put tokenizer.json there, or vocab.json and merges.txt")
+        texts = [_read_text(folder / name) for name in names]
+        try:
+            return cls(_whole_encoder(*texts) if is_whole else _encoder_of_parts(*texts))
+        except Exception as error:  # `tokenizers` raises plain ones, some of several lines
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(f"{' with '.join(names)} in {folder} is not sound: {why}") from None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens; 50,257 in the original."""
+        return len(self._bytes)
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """None: every character has its bytes. (Half a surrogate pair is no character, and is named.)"""
+        return list(dict.fromkeys(character for character in text if "\ud800" <= character <= "\udfff"))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; raises ValueError if it holds half a surrogate pair, which is no text."""
+        unknown = self.unknown_characters(text)
+        if unknown:
+            raise ValueError(f"the text holds {unknown[0]!r}, half of a character; leave it out")
+        return self._encoder.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids, with U+FFFD for bytes that are not UTF-8; raises ValueError for an unknown id."""
+        return "".join(self.decode_stream(ids))
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of token ids as they come in: a piece for each, empty while a character is incomplete.
+
+        If the last character stays incomplete, one more piece says so with U+FFFD. Together the pieces are
+        `decode(ids)`.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for index in ids:
+            if not 0 <= index < len(self._bytes):
+                raise ValueError(f"there is no token {index}; ids go from 0 to {len(self._bytes) - 1}")
+            yield decoder.decode(self._bytes[index])
+        rest = decoder.decode(b"", final=True)
+        if rest:
+            yield rest
+
+
+def _bytes_by_character() -> dict[str, int]:
+    """The characters in which a byte-level vocabulary writes bytes (`bytes_to_unicode` in OpenAI's encoder.py).
+
+    A printable character stands for the byte of its own number; for the other 68 bytes stand, in order, the
+    characters from U+0100 on. So a space is written "Ġ".
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = sorted(set(range(256)) - set(printable))
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def _whole_encoder(text: str) -> tokenizers.Tokenizer:
+    """An encoder from the text of tokenizer.json."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(text)
+
+
+def _encoder_of_parts(vocabulary: str, merges: str) -> tokenizers.Tokenizer:
+    """An encoder from the text of vocab.json (token -> id) and of merges.txt (a version line, then a pair a line)."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    token_ids = json.loads(vocabulary)
+    if not isinstance(token_ids, dict) or not all(type(index) is int and index >= 0 for index in token_ids.values()):
+        raise ValueError("vocab.json is not an object of tokens and their ids")
+    lines = [line.rstrip("\r").partition(" ") for line in merges.split("\n")]
+    pairs = [(left, right) for left, space, right in lines if space and left != "#version:"]
+    encoder = Tokenizer(models.BPE(token_ids, pairs))
+    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if _END_OF_TEXT in token_ids:
+        encoder.add_special_tokens([_END_OF_TEXT])
+    return encoder
+
+
+def _read_text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise ValueError(f"{path.name} has {size:,} bytes; at most {_LARGEST_FILE:,} are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} is not UTF-8 text; the file is damaged") from None
