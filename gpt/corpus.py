@@ -1,0 +1,241 @@
+"""Text to learn from: fetched, built in, or your own; split 90/10, and cut into batches and validation windows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gpt.seeds import seeded_generator
+from gpt.tokenizer import CharTokenizer
+
+DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
+
+CORPORA = {
+    "shakespeare": "Tiny Shakespeare: 1.1 million characters of his plays, fetched once and kept",
+    "python-docs": "Python's own reference prose, half a million characters that every Python brings along",
+}
+
+_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+_TRAIN_SHARE = 0.9
+_LARGEST_FILE = 50_000_000  # bytes
+_LARGEST_VOCABULARY = 10_000  # characters
+_LARGEST_BIGRAM_TABLE = 1_000  # characters
+
+
+class CorpusUnavailable(RuntimeError):
+    """A corpus that has to be fetched could not be; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text as token ids, in two parts: the first 90 % to learn from, the rest to be tested on.
+
+    Attributes:
+        name: "shakespeare", "python-docs", or the file's name.
+        tokenizer: the characters of the whole text.
+        train_ids, validation_ids: (N,) token ids.
+        sha256: of the text in UTF-8.
+    """
+
+    name: str
+    tokenizer: CharTokenizer
+    train_ids: Tensor
+    validation_ids: Tensor
+    sha256: str
+
+    @classmethod
+    def from_text(cls, name: str, text: str) -> Corpus:
+        """Make a corpus of any text.
+
+        Raises:
+            ValueError: the text is too short to split, has one character only, or more different ones than a
+                character model can sensibly learn.
+        """
+        tokenizer = CharTokenizer.from_text(text)
+        if tokenizer.vocab_size < 2:
+            what = f"only the character {text[0]!r}" if text else "no text"
+            raise ValueError(f"{name!r} holds {what}; give a text of at least two different characters")
+        if tokenizer.vocab_size > _LARGEST_VOCABULARY:
+            raise ValueError(
+                f"{name!r} has {tokenizer.vocab_size:,} different characters, and at most {_LARGEST_VOCABULARY:,} are "
+                f"allowed; is it a text?"
+            )
+        if len(text) < 20:
+            raise ValueError(f"{name!r} has {len(text)} characters; give at least 20, better some ten thousand")
+        ids = torch.tensor(tokenizer.encode(text))
+        split = int(_TRAIN_SHARE * len(ids))
+        return cls(name, tokenizer, ids[:split], ids[split:], hashlib.sha256(text.encode("utf-8")).hexdigest())
+
+    @cached_property
+    def bigram_loss(self) -> float | None:
+        """Validation loss, in nats per token, of knowing only how often each character follows each other one.
+
+        The counts come from the training part, with one added to each pair. None where the vocabulary is too large
+        for a table of pairs.
+        """
+        vocab_size = self.tokenizer.vocab_size
+        if vocab_size > _LARGEST_BIGRAM_TABLE:
+            return None
+        pairs = self.train_ids[:-1] * vocab_size + self.train_ids[1:]
+        counts = torch.bincount(pairs, minlength=vocab_size**2).view(vocab_size, vocab_size) + 1.0
+        log_probabilities = (counts / counts.sum(dim=1, keepdim=True)).log()
+        return -log_probabilities[self.validation_ids[:-1], self.validation_ids[1:]].mean().item()
+
+
+def load_corpus(name_or_path: str | Path) -> Corpus:
+    """Load a corpus by name (see `CORPORA`), or a UTF-8 text file of your own by its path.
+
+    Tiny Shakespeare is looked for in the folder named by the environment variable GPT_LAB_DATA (as
+    `tinyshakespeare/input.txt`), then in the user's cache folder, and else fetched, with its checksum verified.
+
+    Raises:
+        CorpusUnavailable: Tiny Shakespeare is not here and cannot be fetched.
+        FileNotFoundError: there is no corpus and no file of that name.
+        ValueError: the file is not a text to learn from.
+    """
+    if name_or_path == "shakespeare":
+        return Corpus.from_text("shakespeare", _tiny_shakespeare())
+    if name_or_path == "python-docs":
+        return Corpus.from_text("python-docs", _python_docs())
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file, "
+            f"or one of {', '.join(CORPORA)}"
+        )
+    return Corpus.from_text(path.name, _read_text(path))
+
+
+def _read_text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise ValueError(f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read")
+    return decode_text(path.name, path.read_bytes())
+
+
+def decode_text(name: str, content: bytes) -> str:
+    """Bytes of a text file to text, line ends made uniform; raises ValueError if they are not UTF-8 text."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name!r} is not UTF-8 text (byte {error.start:,}); save it as UTF-8") from None
+    if "\0" in text:
+        raise ValueError(f"{name!r} holds NUL bytes, so it is not a text; give a plain text file in UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _tiny_shakespeare() -> str:
+    local_folder = os.environ.get(DATA_FOLDER_VARIABLE)
+    if local_folder:
+        path = Path(local_folder) / "tinyshakespeare" / "input.txt"
+        if path.is_file():
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != _SHAKESPEARE_SHA256:
+                raise CorpusUnavailable(
+                    f"tinyshakespeare/input.txt in {DATA_FOLDER_VARIABLE} is not the published file (its checksum "
+                    f"differs); replace it, or give it as a text file of your own"
+                )
+            return content.decode("utf-8")
+    return _fetch_tiny_shakespeare().read_text(encoding="utf-8")
+
+
+def _fetch_tiny_shakespeare() -> Path:
+    import pooch  # only where something is fetched
+
+    try:
+        return Path(
+            pooch.retrieve(
+                _SHAKESPEARE_URL,
+                known_hash=f"sha256:{_SHAKESPEARE_SHA256}",
+                fname="tinyshakespeare.txt",
+                path=pooch.os_cache("gpt-lab"),
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=20),
+            )
+        )
+    except (OSError, ValueError) as error:  # no network, an error from the server, a wrong checksum
+        raise CorpusUnavailable(
+            f"Tiny Shakespeare could not be fetched ({type(error).__name__}); use the corpus python-docs, which needs "
+            f"no network, or put the file in a folder as tinyshakespeare/input.txt and name the folder in "
+            f"{DATA_FOLDER_VARIABLE}"
+        ) from error
+
+
+def _python_docs() -> str:
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+@dataclass(frozen=True, eq=False)
+class BatchStream:
+    """The batches of a run: batch number n depends on the seed and on n alone.
+
+    So variants trained side by side see the same batches, and a resumed run needs no memory of the ones before.
+
+    Attributes:
+        ids: (N,) the text to draw from.
+        batch_size, context_length: rows B and length T of a batch.
+        seed: chooses the stream.
+
+    Raises:
+        ValueError: the text is shorter than one row and the token after it.
+    """
+
+    ids: Tensor
+    batch_size: int
+    context_length: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if len(self.ids) <= self.context_length:
+            raise ValueError(
+                f"the training part of the text has {len(self.ids)} characters, and a context of "
+                f"{self.context_length} needs at least {self.context_length + 1}; "
+                f"give a longer text or a shorter context"
+            )
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of batch `number`, (B, T) each: random windows, the targets one token further."""
+        generator = seeded_generator(self.seed, "batch", number)
+        starts = torch.randint(len(self.ids) - self.context_length, (self.batch_size,), generator=generator)
+        rows = starts[:, None] + torch.arange(self.context_length + 1)  # (B, T + 1)
+        windows = self.ids[rows]
+        return windows[:, :-1], windows[:, 1:]
+
+
+def validation_windows(ids: Tensor, context_length: int, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a text into fixed windows that do not overlap: inputs and targets (B, T) of up to 64 windows at a time.
+
+    Every token but the first is a target exactly once. The last window may be shorter than the others, and then comes
+    by itself.
+
+    Args:
+        ids: (N,) the text.
+        context_length: T.
+        most: use only this many windows, evenly spaced; None uses all.
+
+    Raises:
+        ValueError: fewer than two tokens, so that there is nothing to predict.
+    """
+    if len(ids) < 2:
+        raise ValueError(f"the text to evaluate on has {len(ids)} characters; it needs at least 2")
+    count = -(-(len(ids) - 1) // context_length)
+    chosen = torch.arange(count)
+    if most is not None and most < count:
+        chosen = torch.arange(most) * count // most
+    starts = chosen * context_length
+    is_whole = starts + context_length < len(ids)
+    for some in starts[is_whole].split(64):
+        windows = ids[some[:, None] + torch.arange(context_length + 1)]  # (B, T + 1)
+        if len(windows):
+            yield windows[:, :-1], windows[:, 1:]
+    for start in starts[~is_whole].tolist():
+        yield ids[None, start:-1], ids[None, start + 1 :]

@@ -1,0 +1,392 @@
+"""Training, as a stream of events: a command line prints them, a run stores them, a test lists them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gpt.config import check_number, check_whole_number
+from gpt.corpus import BatchStream, Corpus, validation_windows
+from gpt.generation import evaluation_mode, extend_ids
+from gpt.model import GPT2
+from gpt.recipes import build_optimizers, rate_factor
+from gpt.seeds import derived_seed
+
+SCHEDULES = ("linear", "cosine")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults are the "fast" recipe of `gpt.recipes`.
+
+    Attributes:
+        max_steps: updates to make.
+        batch_size: rows in a batch, each as long as the model's context.
+        learning_rate: of AdamW.
+        matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
+        warmup_steps: updates over which the rates rise.
+        schedule: "linear" or "cosine", the shape of their fall.
+        decay_share: the last share of the run, over which they fall.
+        final_rate: what they fall to, as a share of the full rate.
+        weight_decay: pull of matrices towards zero.
+        beta1, beta2: AdamW's averaging.
+        gradient_clip: longest gradient, over all weights; 0 does not clip.
+        eval_interval: updates between evaluations; there is also one before the first and one after the last.
+        eval_windows: validation windows used at these evaluations, evenly spaced; None uses all.
+        sample_length: characters written at each evaluation; 0 writes none.
+        sample_prompt: what they continue.
+        seed: of the batches, the samples and dropout. The weights have their own (`GPT2.initialize`).
+        device: "auto" takes cuda or mps where there is one, else cpu.
+    """
+
+    max_steps: int = 300
+    batch_size: int = 24
+    learning_rate: float = 3e-3
+    matrix_learning_rate: float | None = 0.02
+    warmup_steps: int = 10
+    schedule: str = "linear"
+    decay_share: float = 0.6
+    final_rate: float = 0.0
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    gradient_clip: float = 1.0
+    eval_interval: int = 25
+    eval_windows: int | None = 64
+    sample_length: int = 160
+    sample_prompt: str = "\n"
+    seed: int = 1337
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "batch_size", "eval_interval"):
+            check_whole_number(name, getattr(self, name))
+        for name in ("warmup_steps", "sample_length", "seed"):
+            check_whole_number(name, getattr(self, name), minimum=0)
+        if self.eval_windows is not None:
+            check_whole_number("eval_windows", self.eval_windows)
+        for name in ("learning_rate", "weight_decay", "gradient_clip"):
+            _check_range(name, getattr(self, name), 0, math.inf)
+        if self.matrix_learning_rate is not None:
+            _check_range("matrix_learning_rate", self.matrix_learning_rate, 0, math.inf)
+        for name in ("decay_share", "final_rate"):
+            _check_range(name, getattr(self, name), 0, 1)
+        for name in ("beta1", "beta2"):
+            _check_range(name, getattr(self, name), 0, 1)
+            if getattr(self, name) == 1:
+                raise ValueError(f"{name} is 1, which would never forget; give less, such as 0.9")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}")
+        for field_ in fields(self):
+            if "float" in str(field_.type) and getattr(self, field_.name) is not None:
+                # So that 0 and 0.0 are the same to everyone, a run's key included.
+                object.__setattr__(self, field_.name, float(getattr(self, field_.name)))
+
+
+def _check_range(name: str, value: Any, lowest: float, highest: float) -> None:
+    check_number(name, value)
+    if not lowest <= value <= highest:
+        allowed = f"{lowest} or more" if highest == math.inf else f"{lowest} to {highest}"
+        raise ValueError(f"{name} is {value}; give {allowed}")
+
+
+@dataclass(frozen=True)
+class TrainEvent:
+    """One moment of training.
+
+    Attributes:
+        step: updates made so far; 0 is before the first.
+        tokens: tokens learned from so far.
+        seconds: time spent learning so far; evaluations and samples are not counted.
+        train_loss: loss of this step's batch before its update, in nats per token; None at step 0.
+        validation_loss: where it was measured, else None.
+        validation_error: its standard error, from how much the loss differs between validation windows.
+        learning_rate: of AdamW in this update.
+        tokens_per_second: over the last few steps.
+        sample: text written by the model, at evaluations.
+    """
+
+    step: int
+    tokens: int
+    seconds: float
+    train_loss: float | None
+    validation_loss: float | None
+    validation_error: float | None
+    learning_rate: float
+    tokens_per_second: float
+    sample: str | None
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer a number. The model has its best weights back; the message says what to change."""
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device by name; "auto" is cuda, else mps, else cpu. Raises ValueError if it is not on this machine."""
+    present = {"cpu": True, "mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if not present[device]:
+        raise ValueError(f"this machine has no {device} device; choose auto or cpu")
+    return torch.device(device)
+
+
+def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEvent]:
+    """Train a model and yield what happens, step by step; not asking for the next event is a pause.
+
+    Afterwards the model holds the weights of its best evaluation.
+
+    Raises:
+        ValueError: the model does not fit the corpus, or the corpus is too short.
+        TrainingDiverged: the loss became infinite or not a number.
+    """
+    trainer = Trainer(model, corpus, config)
+    yield from trainer.events()
+    trainer.restore_best()
+
+
+class Trainer:
+    """The training of one model, which can be put down and taken up again.
+
+    `events()` is the training itself; `state()` and `load_state()` carry it over a pause in another process, after
+    which it goes on bit for bit as if it had not been interrupted (at the same number of threads).
+
+    Attributes:
+        step, tokens, seconds: how far it has come.
+        best_loss, best_step: the lowest validation loss so far, and when.
+        best_weights: the weights that had it, by name.
+        batches_digest: of all batches learned from so far, in their order; equal for runs that saw the same.
+    """
+
+    def __init__(self, model: GPT2, corpus: Corpus, config: TrainConfig) -> None:
+        if model.config.vocab_size != corpus.tokenizer.vocab_size:
+            raise ValueError(
+                f"the model knows {model.config.vocab_size} tokens and the corpus {corpus.name!r} has "
+                f"{corpus.tokenizer.vocab_size}; make the model with vocab_size={corpus.tokenizer.vocab_size}"
+            )
+        self.model = model.to(pick_device(config.device))
+        self.corpus = corpus
+        self.config = config
+        self.batches = BatchStream(corpus.train_ids, config.batch_size, model.config.context_length, config.seed)
+        self.optimizers = build_optimizers(model, config)
+        self.step = 0
+        self.tokens = 0
+        self.seconds = 0.0
+        self.best_loss = math.inf
+        self.best_step = 0
+        self.best_weights = self.copy_of_weights()
+        self.batches_digest = ""
+
+    def events(self) -> Iterator[TrainEvent]:
+        """Train from the present step to `max_steps`, one event for each update, and one before the first."""
+        if self.step == 0:
+            yield self._event(None, rate=0.0, tokens_per_second=0.0, evaluate_now=True)
+        recent_seconds: list[float] = []
+        while self.step < self.config.max_steps:
+            started = time.perf_counter()
+            loss, rate = self._update()
+            recent_seconds = [*recent_seconds[-19:], time.perf_counter() - started]
+            self.seconds += recent_seconds[-1]
+            yield self._event(
+                loss,
+                rate,
+                tokens_per_second=self._tokens_per_step * len(recent_seconds) / sum(recent_seconds),
+                evaluate_now=self.step % self.config.eval_interval == 0 or self.step == self.config.max_steps,
+            )
+
+    @property
+    def _tokens_per_step(self) -> int:
+        return self.config.batch_size * self.model.config.context_length
+
+    def _update(self) -> tuple[float, float]:
+        """Learn from the next batch; returns its loss before the update, and AdamW's learning rate."""
+        device = self.model.device
+        inputs, targets = self.batches[self.step]
+        self.batches_digest = _chained_digest(self.batches_digest, inputs)
+        inputs, targets = inputs.to(device), targets.to(device)
+        factor = rate_factor(self.step, self.config)
+        self.model.train()
+        with self._dropout_stream():
+            _, loss = self.model(inputs, targets)
+            loss.backward()
+        train_loss = loss.item()
+        if not math.isfinite(train_loss):
+            self._diverged(train_loss)
+        if self.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += self._tokens_per_step
+        return train_loss, self.config.learning_rate * factor
+
+    @contextmanager
+    def _dropout_stream(self) -> Iterator[None]:
+        """Dropout draws from PyTorch's global stream: seed it for each step, and leave it as it was found.
+
+        So a resumed run needs no memory of it, and no one else's numbers change.
+        """
+        if self.model.config.dropout == 0:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step))
+            yield
+
+    def _event(
+        self, train_loss: float | None, rate: float, tokens_per_second: float, *, evaluate_now: bool
+    ) -> TrainEvent:
+        validation_loss = validation_error = sample = None
+        if evaluate_now:
+            losses = token_losses(self.model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
+            validation_loss, validation_error = mean_and_error(losses)
+            if not math.isfinite(validation_loss):
+                self._diverged(validation_loss)
+            if validation_loss < self.best_loss:
+                self.best_loss, self.best_step = validation_loss, self.step
+                self.best_weights = self.copy_of_weights()
+            sample = self._sample()
+        return TrainEvent(
+            step=self.step,
+            tokens=self.tokens,
+            seconds=self.seconds,
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            validation_error=validation_error,
+            learning_rate=rate,
+            tokens_per_second=tokens_per_second,
+            sample=sample,
+        )
+
+    def _sample(self) -> str | None:
+        """What the model writes now; drawn from the same stream each time, so that only learning changes the text."""
+        if not self.config.sample_length:
+            return None
+        tokenizer = self.corpus.tokenizer
+        prompt = self.config.sample_prompt
+        if not prompt or tokenizer.unknown_characters(prompt):
+            prompt = tokenizer.decode(self.corpus.validation_ids[:1].tolist())
+        ids = extend_ids(
+            self.model,
+            torch.tensor([tokenizer.encode(prompt)]),
+            max_new_tokens=self.config.sample_length,
+            temperature=0.8,
+            seed=self.config.seed,
+        )
+        return tokenizer.decode(ids[0].tolist())
+
+    def _diverged(self, loss: float) -> NoReturn:
+        self.restore_best()
+        raise TrainingDiverged(
+            f"the loss became {loss} after step {self.step}; training has stopped, and the weights of step "
+            f"{self.best_step} (validation loss {self.best_loss:.3f}) are kept; try a lower learning rate"
+        )
+
+    def copy_of_weights(self) -> dict[str, Tensor]:
+        """The present weights by name, on the CPU."""
+        return {name: parameter.detach().cpu().clone() for name, parameter in self.model.named_parameters()}
+
+    def restore_best(self) -> None:
+        """Give the model the weights of its best evaluation."""
+        self.model.load_weights(self.best_weights)
+
+    def state(self) -> TrainingState:
+        """All that is needed to go on from here: copies of the present and the best weights and the optimizers'."""
+        tensors = {f"present/{name}": weight for name, weight in self.copy_of_weights().items()}
+        tensors |= {f"best/{name}": weight.clone() for name, weight in self.best_weights.items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, memory in optimizer.state_dict()["state"].items():
+                for key, tensor in memory.items():
+                    tensors[f"optimizer/{number}/{index}/{key}"] = tensor.detach().cpu().clone()
+        return TrainingState(
+            self.step, self.tokens, self.seconds, self.best_loss, self.best_step, self.batches_digest, tensors
+        )
+
+    def load_state(self, state: TrainingState) -> None:
+        """Go on from a state that a trainer of the same model, corpus and configuration gave."""
+        self.step, self.tokens, self.seconds = state.step, state.tokens, state.seconds
+        self.best_loss, self.best_step = state.best_loss, state.best_step
+        self.batches_digest = state.batches_digest
+        groups: dict[str, dict[str, Tensor]] = {"present": {}, "best": {}}
+        memories: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
+        for path, tensor in state.tensors.items():
+            kind, name = path.split("/", 1)
+            if kind == "optimizer":
+                number, index, key = name.split("/")
+                memories[int(number)].setdefault(int(index), {})[key] = tensor.clone()
+            else:
+                groups[kind][name] = tensor.clone()
+        self.model.load_weights(groups["present"])
+        self.best_weights = groups["best"]
+        for optimizer, memory in zip(self.optimizers, memories, strict=True):
+            optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """A training put down in the middle; `Trainer.state` makes it and `Trainer.load_state` takes it up.
+
+    Attributes:
+        step, tokens, seconds, best_loss, best_step, batches_digest: as in `Trainer`.
+        tensors: "present/..." and "best/..." weights, "optimizer/..." memories, on the CPU.
+    """
+
+    step: int
+    tokens: int
+    seconds: float
+    best_loss: float
+    best_step: int
+    batches_digest: str
+    tensors: dict[str, Tensor] = field(repr=False)
+
+
+def evaluate(model: GPT2, corpus: Corpus, *, most_windows: int | None = None) -> float:
+    """Mean loss, in nats per token, over the validation text.
+
+    It is cut into windows as long as the model's context, which do not overlap, so each token is predicted once, from
+    what stands before it in its window. The result does not depend on any random stream and changes none.
+
+    Args:
+        model: the model to test.
+        corpus: whose validation text to predict.
+        most_windows: use only this many windows, evenly spaced; None uses all.
+    """
+    return mean_and_error(token_losses(model, corpus.validation_ids, most_windows=most_windows))[0]
+
+
+def token_losses(model: GPT2, ids: Tensor, *, most_windows: int | None = None) -> list[Tensor]:
+    """The loss of every token of a text (N,), in nats, in the windows of `evaluate`: tensors of (windows, T)."""
+    losses = []
+    with evaluation_mode(model):
+        for inputs, targets in validation_windows(ids, model.config.context_length, most_windows):
+            logits = model(inputs.to(model.device))  # (B, T, vocab_size)
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten(), reduction="none")
+            losses.append(loss.view(targets.shape).cpu())
+    return losses
+
+
+def mean_and_error(losses: list[Tensor]) -> tuple[float, float]:
+    """Mean of token losses, and its standard error from how much windows differ (0 for a single window)."""
+    mean = torch.cat([loss.flatten() for loss in losses]).double().mean().item()
+    windows = torch.cat([loss.double().mean(dim=1) for loss in losses])
+    error = (windows.std() / math.sqrt(len(windows))).item() if len(windows) > 1 else 0.0
+    return mean, error
+
+
+def _chained_digest(before: str, batch: Tensor) -> str:
+    return hashlib.blake2b(before.encode() + batch.numpy().tobytes(), digest_size=8).hexdigest()
