@@ -1,0 +1,52 @@
+"""What a model costs, by formula: parameters, arithmetic, and the bytes of its cache."""
+
+from __future__ import annotations
+
+from gpt.config import GPTConfig
+
+
+def parameters_by_part(config: GPTConfig) -> dict[str, int]:
+    """Number of weights in each part of a `GPT2`; the output layer shares the token embedding's."""
+    width, kv_width = config.embed_size, config.kv_heads * config.head_dim
+    attention = 2 * (width * width + width) + 2 * (width * kv_width + kv_width)  # query, output; key, value
+    feed_forward = 2 * width * config.hidden_size + config.hidden_size + width
+    return {
+        "token embedding": config.vocab_size * width,
+        "position embedding": config.context_length * width if config.positions == "learned" else 0,
+        "attention": config.num_layers * attention,
+        "feed-forward": config.num_layers * feed_forward,
+        "normalisation": (2 * config.num_layers + 1) * 2 * width,
+    }
+
+
+def parameter_count(config: GPTConfig) -> int:
+    """Number of weights of a `GPT2`, each counted once."""
+    return sum(parameters_by_part(config).values())
+
+
+def keys_per_query(config: GPTConfig, length: int) -> float:
+    """Keys that a query may see, on average over a text of `length` tokens."""
+    if not config.causal:
+        reach = length if config.window_size is None else config.window_size
+        return sum(min(i + 1, reach) + min(length - i, reach) - 1 for i in range(length)) / length
+    window = length if config.window_size is None else min(config.window_size, length)
+    return window * (window + 1) / 2 / length + window * (length - window) / length
+
+
+def flops_per_token(config: GPTConfig, length: int | None = None) -> float:
+    """Multiplications and additions of one forward pass, per token of a text of `length` (the context by default).
+
+    Two for each weight of a linear layer, and for each query, head and key it may see 4 x head_dim (its score, and
+    the sum of values). A training step takes about three times as many.
+    """
+    width, kv_width = config.embed_size, config.kv_heads * config.head_dim
+    per_layer = 2 * width * width + 2 * width * kv_width + 2 * width * config.hidden_size
+    linear = config.num_layers * per_layer + config.vocab_size * width  # weights without their biases
+    seen = keys_per_query(config, config.context_length if length is None else length)
+    return 2 * linear + config.num_layers * 4 * config.embed_size * seen
+
+
+def cache_bytes(config: GPTConfig, length: int, *, batch: int = 1, bytes_per_number: int = 4) -> int:
+    """Bytes of keys and values that a generation holds after `length` tokens: 2 B L min(T, W) G head_dim bytes."""
+    kept = length if config.window_size is None else min(length, config.window_size)
+    return 2 * batch * config.num_layers * kept * config.kv_heads * config.head_dim * bytes_per_number
