@@ -1,0 +1,259 @@
+"""The command line: `python -m gpt train` and `python -m gpt generate`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gpt.checkpoint import Checkpoint, load_checkpoint, load_training_state, save_checkpoint
+from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
+from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.generation import stream_text
+from gpt.model import GPT2
+from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
+from gpt.recipes import RECIPES
+from gpt.tokenizer import Tokenizer
+from gpt.trainer import DEVICES, TrainConfig, Trainer, TrainEvent, TrainingDiverged, evaluate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. What a person can set right ends in one sentence and status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
+        print(f"gpt: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ngpt: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate}")
+    _add_train(commands)
+    _add_generate(commands)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a model and save it as a checkpoint folder",
+        description="Train a model and save it as a checkpoint folder; a checkpoint found there is continued.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    train.set_defaults(command=_train)
+    train.add_argument("--variant", default="gpt2", help=f"one of {', '.join(VARIANTS)}")
+    train.add_argument(
+        "--corpus", default="shakespeare", help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file"
+    )
+    train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
+    train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
+    train.add_argument("--recipe", default="fast", choices=RECIPES, help="settings that the options below override")
+    model = train.add_argument_group("the model")
+    model.add_argument("--num-layers", type=int, default=4, help="blocks")
+    model.add_argument("--num-heads", type=int, default=4, help="query heads in each")
+    model.add_argument("--embed-size", type=int, default=128, help="width")
+    model.add_argument("--context-length", type=int, default=64, help="tokens it can look back on")
+    model.add_argument("--window-size", type=int, help="keys a query may see (default: the variant's)")
+    model.add_argument("--num-kv-heads", type=int, help="key/value heads (default: the variant's)")
+    model.add_argument("--positions", choices=POSITIONS, help="kind of positions (default: the variant's)")
+    model.add_argument("--dropout", type=float, default=0.0, help="share of activations dropped in training")
+    model.add_argument("--no-causal-mask", action="store_true", help="let the model see the future, to see it fail")
+    training = train.add_argument_group("the training (default: the recipe's)")
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    for option, name, kind, meaning in (
+        ("--steps", "max_steps", int, "updates"),
+        ("--batch-size", "batch_size", int, "rows in a batch"),
+        ("--learning-rate", "learning_rate", float, "rate of AdamW"),
+        ("--matrix-learning-rate", "matrix_learning_rate", float, "rate of Muon"),
+        ("--weight-decay", "weight_decay", float, "pull towards zero"),
+        ("--eval-interval", "eval_interval", int, "updates between evaluations, each followed by a save"),
+        ("--seed", "seed", int, "of weights, batches and samples"),
+    ):
+        training.add_argument(
+            option, dest=name, type=kind, default=argparse.SUPPRESS, help=f"{meaning} (fast: {defaults[name]})"
+        )
+    training.add_argument("--final", action="store_true", help="when done, leave out what going on would need")
+    training.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+
+
+def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    generate = commands.add_parser(
+        "generate",
+        help="let a trained model continue a text",
+        description="Let a trained model continue a text; the text appears as it is written.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    generate.set_defaults(command=_generate)
+    generate.add_argument(
+        "--model",
+        required=True,
+        help=f"checkpoint folder, or a folder with original GPT-2, or one to fetch: {', '.join(PRETRAINED)}",
+    )
+    generate.add_argument("--prompt", default="\n", help="text to continue")
+    generate.add_argument("--max-new-tokens", type=int, default=300, help="tokens to write")
+    generate.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
+    generate.add_argument("--top-k", type=int, help="sample among the k likeliest tokens only")
+    generate.add_argument("--top-p", type=float, help="sample among the fewest tokens of this joint probability")
+    generate.add_argument("--seed", type=int, help="gives the same text again")
+
+
+# --- train ----------------------------------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> None:
+    train_config = _train_config(options)
+    if options.variant not in VARIANTS:
+        raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
+    corpus = load_corpus(options.corpus)
+    found = load_checkpoint(options.out) if (options.out / "config.json").is_file() else None
+    found_state = None if found is None else load_training_state(options.out)
+    model = _new_model(options, corpus, train_config.seed)
+    if found is not None:
+        _check_same_run(found, model, corpus, train_config, options.out)
+        if found_state is None:
+            raise ValueError(f"{options.out} was saved with --final and cannot be continued; choose another --out")
+    trainer = Trainer(model, corpus, train_config)
+    history: list[TrainEvent] = []
+    if found is not None and found_state is not None:
+        trainer.load_state(found_state)
+        history = [event for event in found.history if event.step <= trainer.step]
+        print(f"continuing {options.out} after step {trainer.step:,}")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    changes = ", ".join(changes_from_gpt2(model.config)) or "none"
+    print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
+    try:
+        _run(trainer, history, options.out)
+    except KeyboardInterrupt:
+        _save(trainer, history, options.out)
+        print(f"\nsaved in {options.out} after step {trainer.step:,}; the same command goes on from there")
+        raise
+    _save(trainer, history, options.out, is_final=options.final)
+    trainer.restore_best()
+    if options.chart is not None:
+        _draw(options.chart, options.variant, history, corpus)
+    print(
+        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; "
+        f"over the whole validation text {evaluate(model, corpus):.3f}; saved in {options.out}"
+    )
+
+
+def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
+    from gpt.plots import loss_figure, save_figure  # matplotlib is slow to import, and rarely needed
+
+    references = {"uniform guessing": math.log(corpus.tokenizer.vocab_size)}
+    if corpus.bigram_loss is not None:
+        references["bigram model"] = corpus.bigram_loss
+    save_figure(loss_figure({variant: (variant, history)}, references), path)
+
+
+def _train_config(options: argparse.Namespace) -> TrainConfig:
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    chosen = {name: value for name, value in vars(options).items() if name in names}
+    return TrainConfig(**(RECIPES[options.recipe] | chosen))
+
+
+def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
+    choices = {name: getattr(options, name) for name in ("window_size", "num_kv_heads", "positions")}
+    config = make_config(
+        options.variant,
+        corpus.tokenizer.vocab_size,
+        embed_size=options.embed_size,
+        num_heads=options.num_heads,
+        num_layers=options.num_layers,
+        context_length=options.context_length,
+        dropout=options.dropout,
+        causal=not options.no_causal_mask,
+        **{name: value for name, value in choices.items() if value is not None},
+    )
+    model = GPT2.from_config(config)
+    model.initialize(seed)
+    return model
+
+
+def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config: TrainConfig, folder: Path) -> None:
+    """Refuse to continue a checkpoint as if it were a run that it is not; only the number of steps may differ."""
+    instead = "choose another --out, or the options it was made with"
+    if found.config != model.config:
+        raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
+    if (found.corpus or {}).get("sha256") != corpus.sha256:
+        raise ValueError(f"{folder} was trained on another text ({(found.corpus or {}).get('name')}); {instead}")
+    if found.train_config is None:
+        raise ValueError(f"{folder} does not say how it was trained; {instead}")
+    same_steps = dataclasses.replace(found.train_config, max_steps=train_config.max_steps, device=train_config.device)
+    if same_steps != train_config:
+        changed = [
+            field.name
+            for field in dataclasses.fields(TrainConfig)
+            if getattr(same_steps, field.name) != getattr(train_config, field.name)
+        ]
+        raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
+
+
+def _run(trainer: Trainer, history: list[TrainEvent], folder: Path) -> None:
+    """Train to the end, printing losses at evaluations and saving after each."""
+    with tqdm(total=trainer.config.max_steps, initial=trainer.step, unit="step", smoothing=0.1) as bar:
+        for event in trainer.events():
+            history.append(event)
+            bar.update(event.step - bar.n)
+            if event.validation_loss is None:
+                continue
+            train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
+            bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
+            bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
+            _save(trainer, history, folder)
+
+
+def _save(trainer: Trainer, history: list[TrainEvent], folder: Path, *, is_final: bool = False) -> None:
+    if is_final:
+        trainer.restore_best()
+    save_checkpoint(
+        folder,
+        trainer.model,
+        trainer.corpus.tokenizer,
+        history=history,
+        train_config=trainer.config,
+        corpus={"name": trainer.corpus.name, "sha256": trainer.corpus.sha256},
+        training_state=None if is_final else trainer.state(),
+    )
+
+
+# --- generate -------------------------------------------------------------------------------------------------------
+
+
+def _generate(options: argparse.Namespace) -> None:
+    model, tokenizer = _load(options.model)
+    stream = stream_text(
+        model,
+        tokenizer,
+        options.prompt,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+    )
+    print(options.prompt, end="")
+    for piece in stream:
+        print(piece, end="", flush=True)
+    print()
+
+
+def _load(name_or_folder: str) -> tuple[GPT2, Tokenizer]:
+    if is_pretrained(name_or_folder):
+        return load_pretrained(name_or_folder)
+    checkpoint = load_checkpoint(name_or_folder)
+    return checkpoint.model, checkpoint.tokenizer
+
+
+if __name__ == "__main__":
+    sys.exit(main())
