@@ -1,0 +1,17 @@
+"""Under the loss chart: how far a run is, what its models write now, and what they cost."""
+
+from typing import Any
+
+import gradio as gr
+
+from gpt.ui.components import drawn_component
+
+
+def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
+    """A panel drawn from `{"sentence", "is_error", "share", "run", "models", "proof"}`.
+
+    `sentence` says where the run is, `share` is how much of it is done (0 to 1, or None for no bar), `run` its key or
+    "", `proof` a list of [name, value] about what was equal, shown on demand. Each model has "label", "colour", "dash",
+    "samples" as a list of [step, text], and "facts" as a list of [name, value].
+    """
+    return drawn_component("run_panel", value, **options)
