@@ -1,0 +1,178 @@
+"""The models a visitor can look at: shipped, trained here, uploaded, and the original GPT-2."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from gpt.config import variant_name
+from gpt.model import GPT2
+from gpt.pretrained import load_pretrained
+from gpt.run import Member, Run
+from gpt.runs import Runs
+from gpt.tokenizer import Tokenizer
+from gpt.uploads import load_checkpoint_zip
+
+_MOST_UPLOADS = 24  # held in memory; the oldest is forgotten first
+ORIGINAL = "original/gpt2"
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """A model with what is needed to use and name it.
+
+    Attributes:
+        label: its name on the page.
+        note: where it comes from, in a few words.
+        variant: decides its colour.
+        model: in evaluation mode.
+        tokenizer: its vocabulary.
+    """
+
+    label: str
+    note: str
+    variant: str
+    model: GPT2
+    tokenizer: Tokenizer
+
+
+class Catalogue:
+    """Models by name.
+
+    A name is "shipped/<folder>", "run/<key>/<number of the model in the run>", the same with "@<step>" for a snapshot,
+    "upload/<secret>", or "original/gpt2".
+
+    Args:
+        folder: where the shipped checkpoints lie.
+        runs: the server's runs.
+    """
+
+    def __init__(self, folder: Path, runs: Runs) -> None:
+        self._folder = folder
+        self._runs = runs
+        self.shipped = list_checkpoints(folder)
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._uploads: OrderedDict[str, ReadyModel] = OrderedDict()
+        self._original: ReadyModel | None = None
+        self._lock = threading.Lock()
+
+    def choices(self, seen: Any) -> list[tuple[str, str]]:
+        """(what the page shows, name) of every model that a visitor can choose.
+
+        Args:
+            seen: the keys of the runs they have watched and the names of their uploads, the latest last.
+        """
+        own: list[tuple[str, str]] = []
+        for item in reversed(seen if isinstance(seen, list) else []):
+            run = self._runs.find(item) if isinstance(item, str) else None
+            if run is not None:
+                own += _run_choices(run)
+            elif item in self._uploads:
+                own.append((f"{self._uploads[item].label}, uploaded", item))
+        shipped = [(f"{name}, shipped", f"shipped/{name}") for name in self.shipped]
+        original = [] if self._original is None else [(self._original.label, ORIGINAL)]
+        return [*own, *shipped, *original]
+
+    def get(self, name: Any) -> ReadyModel:
+        """The model of that name; raises ValueError if it is not there (any more)."""
+        if name == ORIGINAL and self._original is not None:
+            return self._original
+        if isinstance(name, str) and name in self._uploads:
+            return self._uploads[name]
+        kind, _, rest = str(name).partition("/")
+        if kind == "shipped" and rest in self.shipped:
+            return self._of_shipped(rest)
+        if kind == "run":
+            key, _, which = rest.partition("/")
+            number, _, step = which.partition("@")
+            run = self._runs.find(key)
+            if run is not None and _is_number(number, len(run.members)) and (not step or _is_number(step, 10**9)):
+                return _of_run(run, run.members[int(number)], int(step) if step else None)
+        raise ValueError("this model is no longer here; choose another, or train it again")
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """A shipped checkpoint, loaded once."""
+        with self._lock:
+            if name not in self._checkpoints:
+                self._checkpoints[name] = load_checkpoint(self._folder / name)
+            return self._checkpoints[name]
+
+    def upload(self, content: bytes) -> str:
+        """Take in a zipped checkpoint; returns its name, which only whoever uploaded it is told.
+
+        Raises:
+            CheckpointError: the file is not a sound checkpoint.
+        """
+        checkpoint = load_checkpoint_zip(content)
+        variant = variant_name(checkpoint.config)
+        name = f"upload/{secrets.token_hex(8)}"
+        ready = ReadyModel(variant, "uploaded", variant, checkpoint.model, checkpoint.tokenizer)
+        with self._lock:
+            self._uploads[name] = ready
+            while len(self._uploads) > _MOST_UPLOADS:
+                self._uploads.popitem(last=False)
+        return name
+
+    def fetch_original(self) -> str:
+        """Load the original GPT-2, fetching it if it is not on this machine yet; returns its name.
+
+        Raises:
+            PretrainedUnavailable: it is not here and cannot be fetched.
+        """
+        if self._original is None:
+            model, tokenizer = load_pretrained("gpt2")
+            note = "the published weights, trained on 40 GB of web text"
+            self._original = ReadyModel("GPT-2, original", note, "other", model.eval(), tokenizer)
+        return ORIGINAL
+
+    def _of_shipped(self, name: str) -> ReadyModel:
+        checkpoint = self.checkpoint(name)
+        steps = checkpoint.history[-1].step if checkpoint.history else 0
+        note = f"shipped; {steps:,} steps on {checkpoint.corpus.get('name', 'a text')}"
+        return ReadyModel(name, note, variant_name(checkpoint.config), checkpoint.model, checkpoint.tokenizer)
+
+
+def _run_choices(run: Run) -> list[tuple[str, str]]:
+    """The models of a run: each as it is best now, then as it was at its snapshots."""
+    started = [(number, member) for number, member in enumerate(run.members) if member.kept_steps]
+    best = [
+        (f"{member_label(run, member)}, run {run.key[:4]}", f"run/{run.key}/{number}") for number, member in started
+    ]
+    earlier = [
+        (f"{member_label(run, member)} at step {step:,}, run {run.key[:4]}", f"run/{run.key}/{number}@{step}")
+        for number, member in started
+        for step in sorted(member.snapshots)
+    ]
+    return [*best, *earlier]
+
+
+def _of_run(run: Run, member: Member, step: int | None) -> ReadyModel:
+    if member.trainer is None:
+        raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
+    label = f"{member_label(run, member)} (run {run.key[:4]})"
+    when = f"best of {member.events[-1].step:,} steps" if step is None and member.events else f"at step {step or 0:,}"
+    note = f"trained here; {when} on {run.corpus.name}"
+    if not member.config.causal:
+        note += "; without the causal mask it sees the tokens it is asked for"
+    return ReadyModel(label, note, variant_name(member.config), member.model_at(step), run.corpus.tokenizer)
+
+
+def member_label(run: Run, member: Member) -> str:
+    """A member's name, with its seed where the run has several."""
+    return member.label if run.request.seeds == 1 else f"{member.label} · seed {member.seed}"
+
+
+def _is_number(text: str, below: int) -> bool:
+    return text.isdecimal() and len(text) < 10 and int(text) < below
+
+
+def still_there(choices: Sequence[tuple[str, str]], names: Any) -> list[str]:
+    """Of the names chosen so far, those that can still be chosen."""
+    there = [name for _, name in choices]  # a list, because what is asked about may not be hashable
+    return [name for name in (names if isinstance(names, list) else [names]) if name in there]
