@@ -1,0 +1,80 @@
+"""The page: its frame, and one tab after another."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+import gradio as gr
+
+from gpt.run import Limits
+from gpt.runs import Runs
+from gpt.ui.attention_tab import build_attention_tab
+from gpt.ui.catalogue import Catalogue
+from gpt.ui.compare_tab import build_compare_tab
+from gpt.ui.theme import page_theme, stylesheet
+from gpt.ui.train_tab import build_train_tab
+
+TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
+
+# So that reloading the page leads back to the tab that was open.
+_KEEP_TAB_IN_ADDRESS = """() => {
+  document.addEventListener('click', ({ target }) => {
+    const pressed = target.closest('[role=tab]');
+    const name = pressed ? pressed.textContent.trim().toLowerCase() : '';
+    if (!['train', 'compare', 'attention'].includes(name)) return;
+    const address = new URL(window.location.href);
+    address.searchParams.set('tab', name);
+    window.history.replaceState(window.history.state, '', address);
+  });
+}"""
+
+
+def create_demo(models_folder: Path = TRAINED_MODELS, limits: Limits | None = None) -> gr.Blocks:
+    """Build the page; `launch` shows it.
+
+    Args:
+        models_folder: where the checkpoints lie that ship with the lab.
+        limits: what visitors may ask for.
+    """
+    runs = Runs(limits)
+    runs.warm_up()
+    atexit.register(runs.close)  # a trainer in the middle of a step would otherwise bring the process down
+    catalogue = Catalogue(models_folder, runs)
+    with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
+        gr.HTML(
+            "<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>",
+            elem_id="title",
+        )
+        seen = gr.State([])
+        with gr.Tabs() as tabs:
+            with gr.Tab("Train", id="train"):
+                build_train_tab(demo, runs, catalogue, seen)
+            with gr.Tab("Compare", id="compare") as compare:
+                build_compare_tab(demo, tabs, compare, catalogue, seen)
+            with gr.Tab("Attention", id="attention") as attention:
+                build_attention_tab(attention, catalogue, seen)
+        demo.load(None, js=_KEEP_TAB_IN_ADDRESS, api_visibility="private")
+    # Each function bounds its own line, and a full one must not turn away the others.
+    return demo.queue(max_size=None, default_concurrency_limit=8)
+
+
+def launch(demo: gr.Blocks, **options: Any) -> Any:
+    """Show the page, with the settings this lab needs; `options` go to `gr.Blocks.launch`."""
+    return demo.launch(
+        theme=page_theme(),
+        css=stylesheet(),
+        footer_links=[],
+        run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
+        max_threads=200,  # of all running events together: each viewer holds one
+        state_session_capacity=200,
+        enable_monitoring=False,
+        show_error=False,  # what is not meant for visitors stays in the log
+        max_file_size="8mb",
+        ssr_mode=False,
+        **options,
+    )
