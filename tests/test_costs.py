@@ -1,0 +1,68 @@
+"""Formulas against counting."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gpt import GPT2, attention_mask, stream_tokens
+from gpt.costs import cache_bytes, flops_per_token, keys_per_query, parameter_count, parameters_by_part
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_layers": 1, "hidden_size": 7}, {"causal": False, "num_kv_heads": 2}])
+def test_parameters_are_those_of_a_real_model(kind, small_config, changes):
+    config = small_config(kind, **changes)
+    model = GPT2.from_config(config)
+    parts = parameters_by_part(config)
+    assert sum(parts.values()) == parameter_count(config) == sum(p.numel() for p in model.parameters())
+    counted = dict.fromkeys(parts, 0)
+    for name, parameter in model.named_parameters():
+        (part,) = (
+            part
+            for part, mark in {
+                "token embedding": "token_embedding",
+                "position embedding": "position_embedding",
+                "normalisation": "norm.",
+                "attention": "attention.",
+                "feed-forward": "feed_forward.",
+            }.items()
+            if mark in name
+        )
+        counted[part] += parameter.numel()
+    assert counted == parts
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("length", [2, 5, 30])
+def test_cache_bytes_are_those_of_a_real_generation(kind, small_model, ids, batch, length, monkeypatch):
+    model, caches = small_model(kind), []
+    make = model.new_cache
+    monkeypatch.setattr(model, "new_cache", lambda: caches.append(make()) or caches[-1])
+    list(stream_tokens(model, ids(batch, 2), max_new_tokens=length - 1, seed=0))  # the last token is never read
+    assert caches[0].length == length
+    assert caches[0].nbytes == cache_bytes(model.config, length, batch=batch)
+    assert cache_bytes(model.config, length, batch=batch, bytes_per_number=2) == caches[0].nbytes // 2
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window_size", [None, 1, 2, 7, 48, 100])
+@pytest.mark.parametrize("length", [1, 2, 13, 48])
+def test_keys_per_query_is_the_mean_row_of_the_mask(small_config, length, window_size, causal):
+    positions = torch.arange(length)
+    rows = attention_mask(positions, positions, window_size, causal).sum(dim=1).double()
+    config = small_config("gpt2", window_size=window_size, causal=causal)
+    assert keys_per_query(config, length) == pytest.approx(rows.mean().item())
+
+
+@torch.no_grad()
+def test_arithmetic_of_linear_layers_is_what_torch_counts(kind, small_config, ids):
+    model = GPT2.from_config(small_config(kind))
+    with FlopCounterMode(display=False) as counter:
+        model(ids(2, 24))
+    counts = {str(operation): count for operation, count in counter.get_flop_counts()["Global"].items()}
+    counted = counts.get("aten.addmm", 0) + counts.get("aten.mm", 0)
+    config = model.config
+    attention = config.num_layers * 4 * config.embed_size * keys_per_query(config, 24)
+    assert flops_per_token(config, 24) - attention == pytest.approx(counted / 48)
+    assert flops_per_token(config) == flops_per_token(config, config.context_length)

@@ -1,0 +1,98 @@
+"""The package as a whole: what is public, what an import pulls in, who imports whom, and the calls it was asked for."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import gpt
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ASKED_FOR = [
+    # the table of PRODUCT.md
+    *("CharTokenizer", "TrainConfig", "GPTConfig", "train", "evaluate", "GPT2LayerNorm", "MultiHeadSelfAttention"),
+    *("PositionWiseFeedForward", "GPT2Block", "GPT2OutputLayer", "GPT2", "SlidingWindowAttention"),
+    *("GroupQueryAttention", "RotaryPositionalEncoding", "TransformerBlock"),
+    # the end of DESIGN.md
+    *("VARIANTS", "attention_mask", "attention_maps", "load_corpus", "TrainEvent", "save_checkpoint"),
+    *("load_checkpoint", "Checkpoint", "stream_tokens"),
+]
+
+
+@pytest.mark.parametrize("name", sorted({*ASKED_FOR, *gpt.__all__}))
+def test_every_public_name_is_importable(name):
+    assert name in gpt.__all__
+    namespace = {}
+    exec(f"from gpt import {name}", namespace)
+    assert namespace[name] is getattr(gpt, name)
+
+
+def test_nothing_else_is_public():
+    modules = {path.stem for path in (ROOT / "gpt").glob("*.py")} | {"ui"}
+    assert {name for name in vars(gpt) if name[0] != "_"} - modules - {"annotations"} == set(gpt.__all__)
+    assert sorted(set(gpt.__all__)) == sorted(gpt.__all__)
+
+
+def test_import_gpt_pulls_in_neither_gradio_nor_matplotlib():
+    code = "import gpt, gpt.runs, gpt.__main__, sys, json; print(json.dumps(sorted(sys.modules)))"
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(finished.stdout)}
+    assert not loaded & {"gradio", "matplotlib", "pandas", "transformers"}
+
+
+def test_the_seed_call_of_product_md():
+    """Exactly as written there."""
+    vocab_size, embed_size, num_heads, hidden_size, num_layers = 50000, 768, 12, 3072, 2
+    GPT2 = gpt.GPT2
+    input_ids = torch.tensor([[0, 49999, 2, 3, 4, 5]])
+    gpt2_model = GPT2(vocab_size, embed_size, num_heads, hidden_size, num_layers)
+    assert gpt2_model(input_ids).shape == torch.Size([1, 6, 50000])
+    generated = gpt2_model.generate(input_ids, max_length=50, num_return_sequences=1, temperature=0.7)
+    assert generated.shape == torch.Size([1, 50])
+    assert torch.equal(generated[:, :6], input_ids)
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "model"])
+def test_the_examples_in_docstrings(name):
+    module = importlib.import_module(f"gpt.{name}")
+    tested = doctest.testmod(module, extraglobs={"torch": torch})
+    assert tested.attempted > 0
+    assert tested.failed == 0
+
+
+def imports_of(path) -> set[str]:
+    """Modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+MODULES = sorted((ROOT / "gpt").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_library_does_not_know_the_page_and_loads_no_pickle(path):
+    imported = {name.split(".")[0] for name in imports_of(path)}
+    assert not imported & {"gradio", "pickle", "transformers"}
+    assert not any(name.startswith("gpt.ui") for name in imports_of(path))
+    source = path.read_text(encoding="utf-8")
+    assert "torch.load" not in source
+    assert "torch.save" not in source
+
+
+@pytest.mark.parametrize("name", ["masks", "positions", "cache", "config", "tokenizer"])
+def test_the_lowest_rooms_import_nothing_from_gpt(name):
+    assert not any(module.split(".")[0] == "gpt" for module in imports_of(ROOT / "gpt" / f"{name}.py"))
