@@ -1,0 +1,116 @@
+"""The models a visitor can choose: shipped ones by folder, trained ones by run, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import SHIPPED
+
+from gpt.run import Run
+from gpt.runs import Runs
+from gpt.ui.catalogue import Catalogue
+
+
+def test_shipped_models_are_there_at_once(catalogue: Catalogue) -> None:
+    assert catalogue.shipped == SHIPPED
+    assert catalogue.choices([]) == [(f"{name}, shipped", f"shipped/{name}") for name in SHIPPED]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_knows_where_it_comes_from(catalogue: Catalogue, name: str) -> None:
+    ready = catalogue.get(f"shipped/{name}")
+    assert (ready.label, ready.variant) == (name, name)
+    assert ready.note == "shipped; 8 steps on story"
+    assert ready.model.config.vocab_size == ready.tokenizer.vocab_size
+    assert not ready.model.training
+
+
+def test_a_checkpoint_is_loaded_once(catalogue: Catalogue) -> None:
+    assert catalogue.checkpoint("gpt2") is catalogue.checkpoint("gpt2")
+
+
+def test_an_empty_folder_has_no_models(tmp_path: Path, runs: Runs) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert Catalogue(folder, runs).choices([]) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shipped/../../etc",
+        "shipped/../gpt2",
+        "shipped//gpt2",
+        "shipped/./gpt2",
+        "shipped/mamba",
+        "shipped/",
+        "shipped",
+        "/etc/passwd",
+        "gpt2",
+        "",
+        "run/",
+        "run/abc/0",
+        "run/abc",
+        "x" * 100_000,
+        "shipped/\ud800",
+        None,
+        3,
+        True,
+        [],
+        ["shipped/gpt2"],
+        {"name": "shipped/gpt2"},
+    ],
+    ids=lambda name: f"{name!r:.20}",
+)
+def test_other_names_are_refused(catalogue: Catalogue, name: Any) -> None:
+    with pytest.raises(ValueError, match=r"^this model is no longer here; choose another, or train it again$"):
+        catalogue.get(name)
+
+
+def test_a_run_has_no_other_members(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
+    run = finished()
+    for number in ("", "1", "-1", "0.0", "0/0", "²", "x", " 0", "1" * 5000):
+        with pytest.raises(ValueError, match=r"^this model is no longer here"):
+            catalogue.get(f"run/{run.key}/{number}")
+
+
+def test_trained_models_come_first_the_latest_at_the_top(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
+    first = finished(variants=["gpt2"])
+    second = finished(variants=["rotary", "modern"])
+    names = [name for _, name in catalogue.choices([first.key, second.key])]
+    trained = [f"run/{second.key}/0", f"run/{second.key}/1", f"run/{first.key}/0"]
+    assert [name for name in names if "@" not in name] == [*trained, "shipped/gpt2", "shipped/sliding-window"]
+    assert f"run/{first.key}/0@1" in names  # its snapshots, too
+    assert catalogue.choices([first.key])[0][0] == f"gpt2, run {first.key[:4]}"
+
+
+def test_only_runs_that_were_watched_are_offered(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
+    finished()
+    assert catalogue.choices(["0123456789ab"]) == catalogue.choices([])
+
+
+def test_a_trained_model_knows_where_it_comes_from(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
+    run = finished(variants=["sliding-window"])
+    ready = catalogue.get(f"run/{run.key}/0")
+    assert (ready.label, ready.variant) == (f"sliding-window (run {run.key[:4]})", "sliding-window")
+    assert ready.note == "trained here; best of 10 steps on your own text"
+    assert ready.tokenizer is run.corpus.tokenizer
+
+
+def test_repeats_are_told_apart_by_their_seeds(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
+    run = finished(seeds=2, seed=5)
+    labels = [catalogue.get(f"run/{run.key}/{number}").label for number in (0, 1)]
+    assert labels == [f"gpt2 · seed {seed} (run {run.key[:4]})" for seed in (5, 6)]
+
+
+def test_a_run_in_the_line_has_no_models_yet(
+    catalogue: Catalogue, start: Callable[..., Run], wait_until: Callable[..., None]
+) -> None:
+    running = start("a" * 32, steps=3000)
+    wait_until(lambda: running.status == "running", "the first run to start")
+    waiting = start("b" * 32, steps=20)
+    assert catalogue.choices([waiting.key]) == catalogue.choices([])
+    with pytest.raises(ValueError, match="has not begun to learn yet"):
+        catalogue.get(f"run/{waiting.key}/0")

@@ -1,0 +1,228 @@
+"""What components are given to draw, and that nothing in them can turn a visitor's words into markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+import torch
+from served import assert_same_weights, unpack_attention
+
+from gpt import attention_mask
+from gpt.ui import components
+from gpt.ui.components.attention_map import attention_map, pack_attention
+from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
+from gpt.ui.components.next_token import next_token
+from gpt.ui.components.run_panel import run_panel
+from gpt.ui.components.surprise_text import surprise_text
+from gpt.ui.components.text_columns import text_columns, text_columns_value
+
+FOLDER = Path(components.__file__).parent
+FACTORIES = {
+    "attention_map": attention_map,
+    "loss_chart": loss_chart,
+    "next_token": next_token,
+    "run_panel": run_panel,
+    "surprise_text": surprise_text,
+    "text_columns": text_columns,
+}
+HOSTILE = ["<img src=x onerror=window.hacked=1>", "${alert(1)}", "{{constructor}}"]
+
+
+# --- Templates ------------------------------------------------------------------------------------------------------
+
+
+def test_every_component_is_tested_here() -> None:
+    assert {path.stem for path in FOLDER.glob("*.js")} == FACTORIES.keys() == {p.stem for p in FOLDER.glob("*.css")}
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_templates_hold_no_place_for_a_value(name: str) -> None:
+    made = FACTORIES[name]()
+    assert made.html_template == f'<div class="{name.replace("_", "-")}"></div>'
+    for template in (made.html_template, made.css_template):
+        assert "${" not in template
+        assert "{{" not in template
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_value_does_not_change_the_templates(name: str) -> None:
+    empty, hostile = FACTORIES[name](), FACTORIES[name]({"empty": HOSTILE[0], "label": HOSTILE[1]})
+    assert hostile.html_template == empty.html_template
+    assert hostile.css_template == empty.css_template
+    assert hostile.js_on_load == empty.js_on_load
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.js")), ids=lambda path: path.name)
+def test_scripts_write_text_and_reach_nothing(path: Path) -> None:
+    source = path.read_text(encoding="utf-8").replace("'http://www.w3.org/2000/svg'", "")  # SVG's name, no address
+    for forbidden in (
+        r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|document\.write|DOMParser|setHTML",
+        r"\beval\b|\bFunction\(|import\(|setTimeout\(['\"`]",
+        r"\bfetch\b|XMLHttpRequest|WebSocket|EventSource|sendBeacon|https?:|['\"`]//",
+        r"\.src\b|setAttribute\(['\"]on",
+    ):
+        assert not re.search(forbidden, source), f"{path.name}: {re.search(forbidden, source)}"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.parent.rglob("*.css")), ids=lambda path: path.name)
+def test_styles_reach_nothing(path: Path) -> None:
+    assert not re.search(r"url\(|@import|https?:", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_options_reach_gradio(name: str) -> None:
+    assert FACTORIES[name](elem_id="here").elem_id == "here"
+    assert isinstance(FACTORIES[name](), gr.HTML)
+
+
+# --- The attention map ----------------------------------------------------------------------------------------------
+
+LENGTH, LAYERS, HEADS = 20, 2, 4
+
+
+def mask(length: int, window: int | None, causal: bool) -> torch.Tensor:
+    """(length, length): True where a query may read a key."""
+    positions = torch.arange(length)
+    return attention_mask(positions, positions, window, causal)
+
+
+def random_weights(allowed: torch.Tensor) -> torch.Tensor:
+    """(LAYERS, HEADS, T, T): some softmax under that mask."""
+    scores = 3 * torch.randn(LAYERS, HEADS, *allowed.shape)
+    return scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1)
+
+
+def pack(
+    length: int = LENGTH, window: int | None = 5, causal: bool = True, kv_heads: int = 2, **changes: Any
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """(weights, what `pack_attention` makes of them)."""
+    allowed = changes.pop("allowed", None)
+    allowed = mask(length, window, causal) if allowed is None else allowed
+    weights = changes.pop("weights", None)
+    weights = random_weights(allowed) if weights is None else weights
+    tokens = changes.pop("tokens", list("abcdefghijklmnopqrstuvwxyz"[:length]))
+    options = {"window_size": window, "causal": causal, "num_kv_heads": kv_heads, "label": "x", "colour": "red"}
+    return weights, pack_attention(weights, allowed, tokens, **(options | changes))
+
+
+@pytest.mark.parametrize("length", [1, 2, LENGTH])
+@pytest.mark.parametrize("window", [None, 1, 2, 5, 19, 20, 500])
+@pytest.mark.parametrize("causal", [True, False])
+def test_packed_weights_are_the_weights(length: int, window: int | None, causal: bool) -> None:
+    weights, value = pack(length, window, causal)
+    assert_same_weights(unpack_attention(value), weights)
+    assert json.loads(json.dumps(value)) == value
+    assert {"layers": LAYERS, "heads": HEADS, "kv_heads": 2}.items() <= value.items()
+    assert {"window": window, "causal": causal, "label": "x", "colour": "red"}.items() <= value.items()
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_shared_heads_travel(kv_heads: int) -> None:
+    assert pack(kv_heads=kv_heads)[1]["kv_heads"] == kv_heads
+
+
+def test_a_text_as_long_as_the_context_stays_small_to_send() -> None:
+    allowed = mask(256, 32, True)
+    weights = random_weights(allowed)
+    _, value = pack(256, 32, weights=weights, allowed=allowed, tokens=["x"] * 256)
+    cells = int(allowed.sum()) * LAYERS * HEADS
+    assert len(value["weights"]) < 1.5 * cells
+
+
+def test_hostile_tokens_travel_as_they_are() -> None:
+    _, value = pack(length=3, tokens=HOSTILE)
+    assert value["tokens"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"kv_heads": 3}, r"num_heads \(4\) must be divisible by num_kv_heads \(3\)"),
+        ({"kv_heads": 0}, r"num_heads \(4\) must be divisible by num_kv_heads \(0\)"),
+        ({"window": 0, "allowed": mask(LENGTH, 5, True)}, "window_size is 0: it must be at least 1"),
+        ({"allowed": mask(LENGTH, 6, True)}, "allowed differs in 15 cells"),
+        ({"causal": False, "allowed": mask(LENGTH, 5, True)}, "allowed differs in .* causal=False"),
+        ({"weights": torch.full((LAYERS, HEADS, LENGTH, LENGTH), float("nan"))}, "between 0 and 1"),
+        ({"weights": torch.full((LAYERS, HEADS, LENGTH, LENGTH), 1.5)}, "range from 1.5 to 1.5"),
+        ({"weights": torch.full((LAYERS, HEADS, LENGTH, LENGTH), 0.05)}, "a forbidden cell holds a weight of 0.050"),
+        ({"weights": torch.zeros(LAYERS, HEADS, 19, 19)}, r"weights has shape \(2, 4, 19, 19\)"),
+        ({"weights": torch.zeros(HEADS, LENGTH, LENGTH)}, r"weights has shape \(4, 20, 20\)"),
+        ({"tokens": []}, "at least 1 token"),
+        ({"allowed": mask(19, 5, True), "weights": torch.zeros(LAYERS, HEADS, LENGTH, LENGTH)}, "allowed has shape"),
+    ],
+)
+def test_what_could_not_be_drawn_is_refused(changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        pack(**changes)
+
+
+# --- The loss chart -------------------------------------------------------------------------------------------------
+
+CURVE = {
+    "label": "gpt2",
+    "colour": "var(--variant-gpt2)",
+    "dash": "",
+    "changes": "as published",
+    "tokens_per_step": 128,
+    "steps": [1, 2, 3],
+    "seconds": [0.1, 0.25, 0.33337],
+    "losses": [4.17434, None, float("nan")],
+    "validation_steps": [0],
+    "validation_seconds": [0.0],
+    "validation_losses": [4.2],
+}
+
+
+def test_numbers_travel_as_text_and_the_rest_as_it_is() -> None:
+    value = loss_chart_value([CURVE], [{"label": "uniform guessing", "loss": 4.17}], 10, "nothing yet")
+    (curve,) = value["series"]
+    assert curve["steps"] == "1 2 3 "
+    assert curve["seconds"] == "0.1 0.25 0.3334 "
+    assert curve["losses"] == "4.1743 nan nan "
+    assert curve["validation_losses"] == "4.2 "
+    same = ("label", "colour", "dash", "changes", "tokens_per_step")
+    assert {name: curve[name] for name in same} == {name: CURVE[name] for name in same}
+    assert value["references"] == [{"label": "uniform guessing", "loss": 4.17}]
+    assert (value["max_steps"], value["empty"]) == (10, "nothing yet")
+    assert json.loads(json.dumps(value)) == value
+
+
+def test_a_curve_that_grows_only_adds_to_its_text() -> None:
+    longer = CURVE | {"losses": [*CURVE["losses"], 3.5]}
+    before = loss_chart_value([CURVE], [], 10, "")["series"][0]["losses"]
+    after = loss_chart_value([longer], [], 10, "")["series"][0]["losses"]
+    assert after == before + "3.5 "
+
+
+def test_the_curves_given_stay_as_they_were() -> None:
+    before = json.dumps(CURVE)
+    loss_chart_value([CURVE], [], 10, "")
+    assert json.dumps(CURVE) == before
+
+
+def test_an_empty_chart_says_so() -> None:
+    assert loss_chart_value([], [], 1, "nothing yet") == {
+        "series": [], "references": [], "max_steps": 1, "empty": "nothing yet"
+    }  # fmt: skip
+
+
+# --- The columns ----------------------------------------------------------------------------------------------------
+
+
+def test_columns_are_given_as_they_are() -> None:
+    column = {
+        "label": HOSTILE[0],
+        "note": "",
+        "colour": "red",
+        "dash": "",
+        "prompt": HOSTILE[1],
+        "text": "",
+        "facts": [],
+    }
+    assert text_columns_value((column,), "none") == {"columns": [column], "empty": "none"}
+    assert text_columns_value([]) == {"columns": [], "empty": ""}
