@@ -1,0 +1,339 @@
+"""One walk through the whole page in a real browser, on a desk in the light and on a phone in the dark.
+
+What a visitor would do is done once, in their order; throughout, a witness notes every error of the page and every
+request to anywhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Request, expect
+
+pytestmark = pytest.mark.browser
+
+DEVICES = {
+    "desk-light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
+    "phone-dark": {
+        "viewport": {"width": 390, "height": 844},
+        "color_scheme": "dark",
+        "device_scale_factor": 2,
+        "has_touch": True,
+    },
+}
+HOSTILE = "<img src=x onerror=window.hacked=1>{{constructor}}"  # python-docs has all these characters
+UNSEEN = HOSTILE + "${alert(1)}"  # and no dollar
+PATIENCE = 30_000  # milliseconds until a wait is given up; nothing here takes as long
+
+expect.set_options(timeout=PATIENCE)
+
+
+class Witness:
+    """Notes what must not happen on a page, and which requests do."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.host = urlsplit(address).netloc
+        self.faults: list[str] = []
+        self.requests: list[str] = []
+        self.page_is_left = False
+        page.on("console", lambda said: said.type == "error" and self.hear(said.text))
+        page.on("pageerror", lambda error: self.faults.append(f"error on the page: {error}"))
+        page.on("dialog", lambda dialog: (self.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", self.note)
+
+    def hear(self, said: str) -> None:
+        """Remember an error that the page logs; Gradio's own client logs that its streams end when a page is left."""
+        if not (self.page_is_left and re.match("AbortError: signal is aborted|.*Connection errored out", said)):
+            self.faults.append(f"console: {said}")
+
+    def note(self, request: Request) -> None:
+        """Remember a request; the page's own sign of life is not one a visitor causes."""
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self.host:
+            self.faults.append(f"request to another host: {request.url}")
+        if "still_watching" not in (request.post_data or ""):
+            self.requests.append(request.url)
+
+
+class Visitor:
+    """A person at the page: what they press, and what they see."""
+
+    def __init__(self, page: Page, witness: Witness, name: str, album: Path | None) -> None:
+        self.page = page
+        self.witness = witness
+        self.name = name
+        self.album = album
+        self.sentence = page.locator(".run-panel .sentence")
+
+    def opens(self, tab: str) -> None:
+        """Open a tab by its name."""
+        self.page.get_by_role("tab", name=tab, exact=True).click()
+        expect(self.page.get_by_role("tab", name=tab, exact=True)).to_have_attribute("aria-selected", "true")
+
+    def presses(self, button: str) -> None:
+        """Press the button of that name on the tab that is open."""
+        self.button(button).click()
+
+    def button(self, name: str) -> Locator:
+        """The button of that name on the tab that is open."""
+        return self.page.get_by_role("button", name=name, exact=True).filter(visible=True)
+
+    def box(self, name: str) -> Locator:
+        """The box to write in whose label begins with that name, on the tab that is open."""
+        return self.page.get_by_role("textbox", name=re.compile(f"^{name}")).filter(visible=True)
+
+    def chooses(self, list_name: str, choice: str) -> None:
+        """Choose from a list."""
+        self.page.get_by_label(list_name, exact=True).filter(visible=True).click()
+        self.page.get_by_role("option", name=choice).filter(visible=True).click()
+
+    def sets(self, slider: str, number: int) -> None:
+        """Type a slider's number."""
+        box = self.page.get_by_label(f"number input for {slider}").filter(visible=True)
+        box.fill(str(number))
+        box.press("Tab")
+
+    def looks_around(self, stage: str) -> None:
+        """Nothing may reach beyond the right edge; keep a picture if one is wanted."""
+        if self.album:
+            self.page.screenshot(path=self.album / f"{self.name}-{stage}.png", full_page=True)
+        widths = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1], f"{stage}: the page is {widths[0]} px wide on a screen of {widths[1]}"
+        assert self.page.evaluate("typeof window.hacked") == "undefined"
+        assert not self.witness.faults, f"{stage}: {self.witness.faults}"
+
+    def run_in_address(self) -> str:
+        """The run that the address names."""
+        return parse_qs(urlsplit(self.page.url).query).get("run", [""])[0]
+
+
+def at_least(length: int) -> re.Pattern[str]:
+    """Matches texts of so many characters, whatever they are."""
+    return re.compile(f".{{{length}}}", re.DOTALL)
+
+
+@pytest.fixture(params=DEVICES)
+def visitor(browser: Browser, address: str, album: Path | None, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """A visitor who has just opened the page."""
+    context = browser.new_context(**DEVICES[request.param], locale="en-GB")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    witness = Witness(page, address)
+    page.goto(address)
+    yield Visitor(page, witness, request.param, album)
+    context.close()
+
+
+def test_a_walk_through_the_lab(visitor: Visitor) -> None:
+    sees_how_shipped_models_learned(visitor)
+    trains_two_variants(visitor)
+    reads_samples(visitor)
+    run = comes_back_to_a_run_under_way(visitor)
+    compares(visitor, run)
+    steps_by_bars(visitor)
+    reads_a_text(visitor)
+    compares_hostile_words(visitor)
+    looks_at_attention(visitor)
+    looks_at_hostile_words(visitor)
+
+
+def sees_how_shipped_models_learned(visitor: Visitor) -> None:
+    chart = visitor.page.locator(".loss-chart")
+    expect(chart.locator("path.validation[d^=M]").first).to_be_attached()
+    expect(chart.locator(".legend")).to_contain_text("gpt2")
+    expect(chart.locator(".legend")).to_contain_text("sliding-window")
+    expect(visitor.sentence).to_contain_text("the models that ship with the lab")
+    expect(visitor.button("Stop")).to_be_disabled()
+    expected = "dark" if visitor.name.endswith("dark") else "light"
+    assert visitor.page.evaluate("document.body.classList.contains('dark')") == (expected == "dark")
+    visitor.looks_around("1-opened")
+
+
+def trains_two_variants(visitor: Visitor) -> None:
+    visitor.chooses("Size", "tiny: 2 layers, 64 wide")
+    visitor.chooses("Text", "python-docs")
+    visitor.sets("Steps", 30)
+    visitor.presses("Train")
+    legend = visitor.page.locator(".loss-chart .legend")
+    expect(legend).to_contain_text("window of 8")
+    expect(legend).not_to_contain_text("window of 16")  # the shipped one
+    expect(visitor.page.locator(".loss-chart path.raw[d^=M]")).to_have_count(2)
+    expect(visitor.sentence).to_have_text(re.compile(r"^Done: 30 steps, "))
+    assert visitor.run_in_address()
+    expect(visitor.page.locator(".run-panel .guesses h4")).to_have_text(["gpt2", "sliding-window"])
+    visitor.looks_around("2-trained")
+
+
+def reads_samples(visitor: Visitor) -> None:
+    panel = visitor.page.locator(".run-panel")
+    texts = panel.locator(".samples pre")
+    expect(texts).to_have_count(2)
+    expect(texts.first).not_to_be_empty()
+    expect(panel.locator(".at-step")).to_have_text("step 30")
+    newest = texts.first.inner_text()
+    panel.get_by_label("earlier sample").click()
+    expect(panel.locator(".at-step")).to_have_text("step 20")
+    expect(texts.first).not_to_have_text(newest)
+    scrubber = panel.get_by_label("which evaluation to read")
+    scrubber.focus()
+    scrubber.press("Home")
+    expect(panel.locator(".at-step")).to_have_text("step 0")
+    scrubber.press("End")
+    expect(panel.locator(".at-step")).to_have_text("step 30")
+    assert texts.first.inner_text() == newest
+    panel.get_by_label("Next character after").fill(HOSTILE)
+    expect(panel.locator(".guesses li .percent").first).to_contain_text("%")
+
+
+def comes_back_to_a_run_under_way(visitor: Visitor) -> str:
+    """Returns the key of the run."""
+    first = visitor.run_in_address()
+    visitor.sets("Steps", 3000)
+    visitor.presses("A window of 8")
+    under_way = re.compile(r"^step [\d,]+ of 3,000 · [\d,]+ tokens/s")
+    expect(visitor.sentence).to_have_text(under_way)
+    run = visitor.run_in_address()
+    assert run != first
+    visitor.witness.page_is_left = True
+    visitor.page.reload()
+    visitor.witness.page_is_left = False
+    expect(visitor.sentence).to_have_text(under_way)
+    assert visitor.run_in_address() == run
+    expect(visitor.page.locator(".loss-chart .legend")).to_contain_text("sliding-window")
+    expect(visitor.page.locator(".loss-chart path.raw[d^=M]")).to_have_count(2)
+    visitor.looks_around("3-under-way")
+    visitor.presses("Stop")
+    expect(visitor.sentence).to_have_text(re.compile(r"^Stopped\. Step [\d,]+ of 3,000\.$"))
+    expect(visitor.button("Stop")).to_be_disabled()
+    return run
+
+
+def compares(visitor: Visitor, run: str) -> None:
+    visitor.opens("Compare")
+    expect(visitor.page.locator("#columns")).to_contain_text("Press Generate")
+    visitor.looks_around("4-compare")
+    visitor.presses("Details ▼")
+    visitor.sets("Length", 1000)
+    visitor.presses("Generate")
+    columns = visitor.page.locator("#columns .column")
+    expect(columns).to_have_count(4)  # two that ship, two of the run
+    notes = "".join(columns.locator(".note").all_inner_texts())
+    assert notes.count("shipped") == 2
+    assert notes.count("trained here") == 2
+    assert "".join(columns.locator("h3").all_inner_texts()).count(f"run {run[:4]}") == 2
+    for more_than in (0, 20, 40):
+        for column in range(4):
+            expect(columns.nth(column).locator(".text")).to_have_text(at_least(more_than + 1))
+    with visitor.page.expect_response(lambda response: "cancel" in response.url):
+        visitor.presses("Stop")
+    written = columns.locator(".text").all_inner_texts()
+    visitor.looks_around("5-compared")
+    visitor.opens("Train")
+    visitor.opens("Compare")
+    assert columns.locator(".text").all_inner_texts() == written
+
+
+def steps_by_bars(visitor: Visitor) -> None:
+    visitor.opens("Step by step")
+    visitor.presses("Expect")
+    component = visitor.page.locator("#next-token")
+    bars = component.get_by_role("button", name=re.compile("^choose"))
+    expect(bars.first).to_be_visible()
+    before = visitor.box("Text so far").input_value()
+    painted = component.locator("[data-painted]")
+    count = painted.get_attribute("data-painted")
+    bars.first.click()
+    expect(painted).not_to_have_attribute("data-painted", str(count))
+    expect(visitor.box("Text so far")).not_to_have_value(before)
+    visitor.presses("Take back")
+    expect(visitor.box("Text so far")).to_have_value(before)
+    visitor.looks_around("5-step")
+
+
+def reads_a_text(visitor: Visitor) -> None:
+    visitor.opens("Read a text")
+    visitor.box("Text").fill("import this or that")
+    visitor.presses("Read")
+    expect(visitor.page.locator("#surprise table")).to_contain_text("perplexity")
+    visitor.looks_around("5-read")
+    visitor.box("Text").fill(HOSTILE)
+    visitor.presses("Read")
+    expect(visitor.page.locator("#surprise")).to_contain_text("onerror")
+    assert visitor.page.locator("#surprise img").count() == 0
+    visitor.looks_around("5-read-hostile")
+    visitor.opens("Write")
+
+
+def compares_hostile_words(visitor: Visitor) -> None:
+    visitor.page.get_by_label("leave out unseen characters").filter(visible=True).uncheck()
+    visitor.sets("Length", 20)
+    columns = visitor.page.locator("#columns .column")
+    for words, unseen_by in ((UNSEEN, 4), (HOSTILE, 2)):  # Shakespeare has no "<" either
+        visitor.box("Prompt").fill(words)
+        visitor.presses("Generate")
+        for column in range(4):
+            expect(columns.nth(column).locator(".prompt")).to_have_text(words)
+            if column < unseen_by:
+                expect(columns.nth(column).locator(".note")).to_contain_text("This model has never seen")
+            else:
+                expect(columns.nth(column).locator(".text")).to_have_text(at_least(20))
+        assert columns.locator("img").count() == 0
+    visitor.looks_around("6-hostile-prompt")
+
+
+def looks_at_attention(visitor: Visitor) -> None:
+    visitor.opens("Attention")
+    page = visitor.page
+    painted = page.locator("#attention-map[data-painted], #attention-map [data-painted]")
+    expect(painted).to_be_attached()
+    expect(page.locator("#attention-map .variant-name")).to_have_text("sliding-window")
+    thumbnails = page.locator("#attention-map .thumbnail")
+    expect(thumbnails.first).to_have_attribute("aria-pressed", "true")
+    visitor.looks_around("7-attention")
+
+    visitor.witness.requests.clear()
+    thumbnails.last.click()
+    expect(thumbnails.last).to_have_attribute("aria-pressed", "true")
+    expect(thumbnails.first).to_have_attribute("aria-pressed", "false")
+    frame = page.locator("#attention-map .frame")
+    tooltip = page.locator("#attention-map .tooltip")
+    frame.hover()
+    expect(tooltip).to_contain_text("query")
+    frame.focus()
+    frame.press("ArrowDown")
+    expect(page.locator("#attention-map .hint")).to_contain_text("is held")
+    here = tooltip.inner_text()
+    frame.press("ArrowLeft")
+    expect(tooltip).not_to_have_text(here)
+    mask_only = page.get_by_role("button", name="mask only")
+    mask_only.click()
+    expect(mask_only).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#attention-map .legend")).to_contain_text("may be read")
+    visitor.looks_around("8-mask-only")
+    mask_only.click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#attention-map .hint")).not_to_contain_text("is held")
+    assert not visitor.witness.requests, "looking around asks the server for nothing"
+
+
+def looks_at_hostile_words(visitor: Visitor) -> None:
+    page = visitor.page
+    text = visitor.box("Text")
+    text.fill("To be, or not to be. " * 30)
+    visitor.presses("Look")
+    said = page.get_by_text(re.compile(r"The text has 630 characters; sliding-window looks at \d+ at most\."))
+    expect(said).to_be_visible()
+    visitor.looks_around("9-too-long")
+
+    text.fill(HOSTILE)
+    visitor.chooses("Model", "gpt2, run")
+    letters = page.locator("#attention-map .letter")
+    expect(letters).to_have_count(len(HOSTILE))
+    assert "".join(letters.all_inner_texts()) == HOSTILE.replace(" ", "␣")
+    assert page.locator("#attention-map img").count() == 0
+    expect(page.locator("#attention-map .variant-name")).to_contain_text("gpt2 (run ")
+    visitor.looks_around("10-hostile-text")
