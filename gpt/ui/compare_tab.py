@@ -17,7 +17,15 @@ from gpt.ui.components.next_token import next_token
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
 from gpt.ui.model_views import Column, expectation, readable, reading_view, write_in_turns
-from gpt.ui.requests import one_sentence, require_flag, require_number, require_text, require_whole, sentence
+from gpt.ui.requests import (
+    leave_checks_to_handlers,
+    one_sentence,
+    require_flag,
+    require_number,
+    require_text,
+    require_whole,
+    sentence,
+)
 from gpt.uploads import LARGEST_ZIP
 
 MOST_MODELS = 4
@@ -354,6 +362,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
     writing |= {**sampling, "seed": seed}
     stepping = {"models": names, "stepped": stepped, "leave_out": leave_out, **sampling}
     reading_of = {"models": names, "reading": text, "leave_out": leave_out}
+    leave_checks_to_handlers([*writing.values(), *stepping.values(), *reading_of.values()])
     generating = gr.on(
         [generate.click, prompt.submit],
         handlers.generate,

@@ -23,7 +23,7 @@ from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.loss_chart import loss_chart
 from gpt.ui.components.run_panel import run_panel
 from gpt.ui.model_views import next_character_bars
-from gpt.ui.requests import one_sentence, require_text, require_whole, sentence, visitor_of
+from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence, visitor_of
 from gpt.ui.run_views import run_chart, run_panel_value, shipped_chart, shipped_panel
 from gpt.ui.train_settings import (
     CONTEXTS,
@@ -294,6 +294,7 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
     view = [chart, panel, train, pause, step, stop]
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
     watching = watched.change(handlers.watch, watched, view, trigger_mode="multiple", api_name="watch", **quiet)
+    leave_checks_to_handlers(controls.values())
     hand = [secret, seen, watched]
     settings = list(controls.values())
     for button, handler, inputs in (

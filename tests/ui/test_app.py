@@ -222,3 +222,17 @@ def test_raw_nonsense_shows_no_traceback_and_does_no_harm(address: str, place: i
     assert "Traceback" not in told
     assert "site-packages" not in told
     assert httpx.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1", "true", "null", "[8]", "{}", '"8"', "1e300"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch_size", "window_size", "num_kv_heads", "rate_multiple", "seed", "seeds"]
+)
+def test_raw_nonsense_for_a_number_is_answered_in_a_sentence(address: str, name: str, value: str) -> None:
+    held = {key: json.dumps(part) for key, part in settings().items()} | {name: value}
+    told = answer(address, "/train", f'{{"data": ["", {", ".join(held.values())}]}}')
+    (data,) = [line for line in told.splitlines() if line.startswith("data:")]
+    assert "event: error" in told
+    said = json.loads(data.removeprefix("data:"))["error"]
+    assert said
+    assert said.endswith(".")
