@@ -68,9 +68,12 @@ class MultiHeadSelfAttention(nn.Module):
 
         With a cache, x holds the T tokens that follow those the cache has read, and the cache takes them in.
         """
-        batch, length, embed_size = x.shape
+        return self.output(self.head_outputs(x, cache).flatten(-2))
+
+    def head_outputs(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """What each head has read, before `output` mixes the heads: (B, T, num_heads, head_dim)."""
         start = 0 if cache is None else cache.length
-        positions = torch.arange(start, start + length, device=x.device)
+        positions = torch.arange(start, start + x.shape[1], device=x.device)
         queries, keys, values = self._project(x, positions)
         key_positions = positions
         if cache is not None:
@@ -84,7 +87,7 @@ class MultiHeadSelfAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=is_causal,
         )  # (B, H, T, head_dim)
-        return self.output(mixed.transpose(1, 2).reshape(batch, length, embed_size))
+        return mixed.transpose(1, 2)
 
     def attention_weights(self, x: Tensor) -> Tensor:
         """The weights that `forward` gives to each key, by the formula: (B, num_heads, T queries, T keys).
