@@ -1,18 +1,24 @@
-"""What there is to take home from a run: its log, its models, its chart, and a script that reproduces it."""
+"""What there is to take home: of a run its log, models, chart and a script; of attention its maps and weights."""
 
 from __future__ import annotations
 
 import csv
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from gpt.checkpoint import save_checkpoint
-from gpt.config import variant_name
+from gpt.config import GPTConfig, variant_name
 from gpt.corpus import CORPORA, Corpus
-from gpt.plots import loss_figure, save_figure
+from gpt.masks import attention_mask
+from gpt.plots import attention_figure, attention_grid_figure, loss_figure, save_figure
 from gpt.run import Member, Run
 from gpt.trainer import TrainEvent
 
@@ -38,6 +44,38 @@ def export_run(run: Run, folder: Path) -> list[Path]:
             text = folder / _TEXT_FILE
             text.write_text(corpus_text(run.corpus), encoding="utf-8", newline="")
             files.append(text)
+    return files
+
+
+def export_attention(
+    weights: Tensor, config: GPTConfig, tokens: Sequence[str], chosen: tuple[int, int], label: str, folder: Path
+) -> list[Path]:
+    """Write what is to be seen of a model's attention over a text into a folder that exists.
+
+    Args:
+        weights: (num_layers, num_heads, T, T).
+        config: of the model.
+        tokens: the T tokens as text.
+        chosen: (layer, head) of the large map, from 0.
+        label: the model's name.
+        folder: where to write.
+
+    Returns:
+        The files: the large map and the grid of all heads as PNG and SVG, and the weights with their tokens and mask
+        as a NumPy archive.
+    """
+    layer, head = chosen
+    one = attention_figure(weights[layer, head], config, tokens, f"{label}: layer {layer + 1}, head {head + 1}")
+    every = attention_grid_figure(weights, config, f"{label}: all heads")
+    files = []
+    for name, figure in (("head", one), ("all-heads", every)):
+        for ending in ("png", "svg"):
+            files.append(folder / f"{name}.{ending}")
+            save_figure(figure, files[-1])
+    positions = torch.arange(len(tokens))
+    allowed = attention_mask(positions, positions, config.window_size, config.causal)
+    files.append(folder / "attention.npz")
+    np.savez_compressed(files[-1], weights=weights.numpy(), tokens=np.array(tokens), allowed=allowed.numpy())
     return files
 
 
