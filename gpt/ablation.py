@@ -29,6 +29,8 @@ def silenced(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Col
         heads: (layer, query head) of each to silence, from 0.
         kv_heads: (layer, key/value head) of each to silence, from 0.
 
+    Made inside `torch.inference_mode`, it can only be used there.
+
     Raises:
         ValueError: the model has no such head.
     """
@@ -74,10 +76,10 @@ def silencing_costs(model: GPT2, ids: Tensor) -> Iterator[Silencing]:
 
     Args:
         model: the model.
-        ids: (T,) the text, at least two tokens and at most the model's context.
+        ids: (T,) the text, at least two tokens.
 
     Raises:
-        ValueError: the text is too short or too long.
+        ValueError: at the first layer, if the text is too short, or longer than the model's learned positions.
     """
     _check_text(ids)
     inputs = ids[None, :-1].to(model.device)
@@ -165,8 +167,8 @@ def kv_reactions(model: GPT2, ids: Tensor) -> Tensor:
             before = torch.linalg.vector_norm(outputs, dim=(0, 1, 3))  # (H,)
             for group in range(config.kv_heads):
                 quieter = _attention(silenced(model, kv_heads=[(layer, group)]), layer)
-                change = quieter.head_outputs(seen) - outputs
-                reactions[layer, group] = torch.linalg.vector_norm(change, dim=(0, 1, 3)) / before
+                change = torch.linalg.vector_norm(quieter.head_outputs(seen) - outputs, dim=(0, 1, 3))
+                reactions[layer, group] = (change / before).where(before > 0, 0)  # silent before: nothing to change
             x = block(x)
     return reactions
 

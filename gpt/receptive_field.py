@@ -52,9 +52,11 @@ def influence(model: GPT2, ids: Tensor, position: int, token: int | None = None)
         `receptive_field`. It is exactly 0 wherever nothing can reach the output.
 
     Raises:
-        ValueError: the text has no such position.
+        ValueError: the text has no such position, or the model no such token.
     """
     _check_position(position, len(ids))
+    if token is not None and not 0 <= token < model.config.vocab_size:
+        raise ValueError(f"there is no token {token}; this model knows 0 to {model.config.vocab_size - 1}")
     with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         x = model.embed(ids[None].to(model.device)).detach().requires_grad_()
         streams = [x]
