@@ -22,15 +22,13 @@ def silenced(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Col
     """A model that differs from this one only in that some heads are silent; it shares all other weights.
 
     A silent query head adds nothing to the residual stream: the output projection's columns that read it are zero. A
-    silent key/value head has only zeros as keys and values, so every query head that shares it reads zeros.
+    silent key/value head has only zeros as keys and values, so every query head that shares it reads zeros. What is made
+    inside `torch.inference_mode` can only be used there.
 
     Args:
         model: the model, which stays as it is.
         heads: (layer, query head) of each to silence, from 0.
         kv_heads: (layer, key/value head) of each to silence, from 0.
-
-    Made inside `torch.inference_mode`, it can only be used there.
-
     Raises:
         ValueError: the model has no such head.
     """

@@ -128,7 +128,7 @@ def attention_grid_figure(weights: Tensor, config: GPTConfig, title: str) -> Fig
 
 
 def _draw_head(axes: Axes, weights: Tensor, config: GPTConfig) -> AxesImage:
-    image = axes.imshow(weights, cmap=_INK, norm=_SQUARE_ROOT, interpolation="nearest")
+    image = axes.imshow(weights.cpu().numpy(), cmap=_INK, norm=_SQUARE_ROOT, interpolation="nearest")
     for region, style in zip(_forbidden(config, len(weights)), (_FUTURE, _OUTSIDE), strict=True):
         if region.any():
             axes.add_patch(PathPatch(_outline(region), linewidth=0, **style))

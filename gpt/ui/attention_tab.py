@@ -1,70 +1,214 @@
-"""The Attention tab: what every head reads, with the mask drawn over it."""
+"""The Attention tab: what every head reads with the mask drawn over it, and what follows from it."""
 
 from __future__ import annotations
 
+import secrets
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
 
-from gpt.masks import attention_mask
+from gpt.ablation import silencing_costs
+from gpt.config import GPTConfig
+from gpt.exports import export_attention
 from gpt.probes import attention_maps
-from gpt.ui.catalogue import Catalogue
-from gpt.ui.components.attention_map import attention_map, pack_attention
-from gpt.ui.requests import one_sentence, require_text, sentence
-from gpt.ui.theme import variant_style
+from gpt.ui.attention_views import (
+    LONGEST_TEXT,
+    Look,
+    can_silence_all,
+    field_view,
+    heads_view,
+    map_view,
+    outcomes_view,
+    silence_view,
+    take_look,
+)
+from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.components.attention_map import attention_map
+from gpt.ui.components.head_table import head_table
+from gpt.ui.components.outcomes import outcomes
+from gpt.ui.components.receptive_field import receptive_field
+from gpt.ui.components.silence import silence
+from gpt.ui.components.step_slider import step_slider
+from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence
 
-LONGEST_TEXT = 256  # tokens; a larger map could not be read, and would be heavy to send
+_MOST_LOOKS = 48  # held in memory; the oldest is forgotten first
+_LONGEST_SENT = 100_000  # characters that are read at all, to say by how much a text is too long
 _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
 _EMPTY = "Press Look: every head's attention over your text will appear here."
+_EMPTY_BELOW = {"empty": "Press Look above: what is measured in the model will appear here."}
 
 
 class AttentionHandlers:
-    """What the tab's buttons do; plain functions of the controls' values, so that tests can call them."""
+    """What the tab's buttons do; plain functions of the controls' values, so that tests can call them.
+
+    `look` remembers what is looked at and gives it a key, by which the other handlers find it: so all that is on the
+    page is about the same weights, even while these go on learning.
+    """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self._looks: OrderedDict[str, Look] = OrderedDict()
+        self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
-    def look(self, name: Any, text: Any) -> dict[str, Any]:
-        """The attention of a model over a text, packed for `attention_map` to draw."""
+    def look(self, name: Any, second: Any, text: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+        """Look at a text with one model or two.
+
+        Args:
+            name: of the model, as the catalogue knows it.
+            second: of another, to stand beside it; "" for none.
+            text: what they read.
+
+        Returns:
+            Values for `attention_map` and `step_slider`, and what the tab remembers: a key, and the names.
+        """
         with one_sentence():
-            return self._packed(name, text)
+            return self._look(name, second, text)
 
-    def _packed(self, name: Any, text: Any) -> dict[str, Any]:
+    def _look(self, name: Any, second: Any, text: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
         torch.set_num_threads(1)  # trainers beside it keep their core
-        ready = self.catalogue.get(name)
-        config = ready.model.config
-        text = require_text("the text", text, 100_000)
-        most = min(config.context_length, LONGEST_TEXT)
-        if not text:
-            raise ValueError("the text is empty; give at least one character to look at")
-        if len(text) > most:
-            raise ValueError(f"the text has {len(text):,} characters; {ready.label} looks at {most} at most")
-        weights = attention_maps(ready.model, torch.tensor([ready.tokenizer.encode(text)]))[:, 0]
-        positions = torch.arange(len(text))
-        return pack_attention(
-            weights,
-            attention_mask(positions, positions, config.window_size, config.causal),
-            list(text),
-            num_kv_heads=config.kv_heads,
-            window_size=config.window_size,
-            causal=config.causal,
-            label=ready.label,
-            colour=variant_style(ready.variant)["colour"],
-        )
+        models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
+        look = take_look(models, require_text("the text", text, _LONGEST_SENT))
+        key = secrets.token_hex(8)
+        self._looks[key] = look
+        while len(self._looks) > _MOST_LOOKS:
+            oldest, _ = self._looks.popitem(last=False)
+            shutil.rmtree(Path(self._exports.name) / oldest, ignore_errors=True)
+        steps = self.catalogue.steps(name)
+        step = self.catalogue.step_of(name)
+        slider = {"steps": steps, "index": steps.index(step) if step in steps else 0, "label": look.first.label}
+        return map_view(look), slider, [key, name, second]
 
-    def opened(self, seen: Any, name: Any, text: Any) -> tuple[Any, Any]:
+    def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+        """The same look at another step of the first model's training."""
+        with one_sentence():
+            key, name, second = self._remembered(looked)
+            steps = self.catalogue.steps(name)
+            if not steps:
+                raise ValueError("of this model no other steps are kept; choose one that was trained here")
+            step = require_whole("the step", getattr(chosen, "step", None), 0, steps[-1])
+            return self._look(at_step(name, step), second, self._looks[key].text)
+
+    def measure(self, looked: Any) -> tuple[Any, ...]:
+        """The numbers of every head, the receptive field of the last token, and what is expected after the text."""
+        if looked is None:
+            return _EMPTY_BELOW, _EMPTY_BELOW, _EMPTY_BELOW
+        with one_sentence():
+            look = self._find(looked)
+            return heads_view(look), field_view(look, len(look.tokens) - 1), outcomes_view(look)
+
+    def silence_each(self, looked: Any) -> Iterator[Any]:
+        """What silencing each head costs, one layer after another."""
+        if looked is None:
+            yield _EMPTY_BELOW
+            return
+        with one_sentence():
+            look = self._find(looked)
+            if len(look.ids) < 2:
+                yield {"empty": "A text of one token has no loss to compare; give a longer one."}
+                return
+            yield silence_view(look)
+            if look.silencing or not can_silence_all(look.config, len(look.ids)):
+                return  # measured before; or large, where heads are silenced by hand alone
+            measured = []
+            for layer in silencing_costs(look.first.model, look.ids):
+                measured.append(layer)
+                look.silencing = list(measured)
+                yield silence_view(look)
+
+    def silence(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
+        """Silence these heads of the first model, and no others: the change of its loss and of what it expects."""
+        with one_sentence():
+            look = self._find(looked)
+            heads = _head_list("heads", getattr(chosen, "heads", None))
+            kv_heads = _head_list("KV heads", getattr(chosen, "kv_heads", None))
+            before = look.heads, look.kv_heads
+            look.heads, look.kv_heads = heads, kv_heads
+            try:
+                return silence_view(look), outcomes_view(look)
+            except ValueError:
+                look.heads, look.kv_heads = before
+                raise
+
+    def trace(self, looked: Any, chosen: gr.EventData) -> str:
+        """What can reach the output at the chosen token, and what does."""
+        with one_sentence():
+            look = self._find(looked)
+            return field_view(look, require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1))
+
+    def export(self, looked: Any, chosen: Any) -> list[str]:
+        """Pictures and weights of the first model's attention; `chosen` is "layer,head" of the large map."""
+        with one_sentence():
+            look = self._find(looked)
+            head = _head_in_text(chosen, look.config)
+            folder = Path(self._exports.name) / self._remembered(looked)[0]
+            folder.mkdir(exist_ok=True)
+            weights = attention_maps(look.first.model, look.ids[None])[:, 0]
+            files = export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
+            return [str(path) for path in files]
+
+    def _find(self, looked: Any) -> Look:
+        torch.set_num_threads(1)  # trainers beside it keep their core
+        return self._looks[self._remembered(looked)[0]]
+
+    def _remembered(self, looked: Any) -> list[Any]:
+        if not isinstance(looked, list) or len(looked) != 3 or looked[0] not in self._looks:
+            raise ValueError("there is nothing to look into yet, or it was too long ago; press Look")
+        return looked
+
+    def opened(self, seen: Any, name: Any, second: Any, text: Any) -> tuple[Any, ...]:
         """On opening the tab: the models there are now, and the chosen one's attention, or why there is none."""
         choices = self.catalogue.choices(seen)
         there = [known for _, known in choices]
         chosen = name if name in there else (there[0] if there else None)
+        also = second if second in there else ""
+        lists = gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=[_NO_SECOND, *choices], value=also)
         if chosen is None:
-            return gr.Dropdown(choices=choices), gr.skip()
+            return *lists, gr.skip(), gr.skip(), gr.skip()
         try:
-            drawing = self._packed(chosen, text)
+            return *lists, *self._look(chosen, also, text)
         except ValueError as error:
-            drawing = {"empty": sentence(error)}
-        return gr.Dropdown(choices=choices, value=chosen), drawing
+            return *lists, {"empty": sentence(error)}, {"steps": [], "index": 0, "label": ""}, None
+
+
+_NO_SECOND = ("none", "")
+
+
+def _head_list(what: str, value: Any) -> list[tuple[int, int]]:
+    """Pairs of layer and head as a page sends them; raises ValueError in a sentence."""
+    if not isinstance(value, list) or len(value) > 10_000:
+        raise ValueError(f"the {what} are {value!r:.80}; give a list of pairs of layer and head")
+    pairs = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"one of the {what} is {pair!r:.80}; give a pair of layer and head")
+        pairs.append((require_whole("the layer", pair[0], 0, 999), require_whole("the head", pair[1], 0, 999)))
+    return list(dict.fromkeys(pairs))
+
+
+def _section(title: str, explanation: str) -> None:
+    """A heading on the page, with a line that says what stands below it."""
+    gr.HTML(f"<h2>{title}</h2><p>{explanation}</p>", elem_classes="section")
+
+
+def _head_in_text(text: Any, config: GPTConfig) -> tuple[int, int]:
+    """(layer, head) of "layer,head"; the first head where the text says anything else."""
+    layer, _, head = str(text).partition(",")
+    if not (layer.isdecimal() and head.isdecimal() and len(layer) < 4 and len(head) < 4):
+        return 0, 0
+    return min(int(layer), config.num_layers - 1), min(int(head), config.num_heads - 1)
+
+
+# Runs before the export's handler: which head the large map shows, the page alone knows.
+_CHOSEN_HEAD = """(looked, chosen) => {
+  const map = document.querySelector('#attention-map [data-layer], #attention-map[data-layer]');
+  return [looked, map ? `${map.dataset.layer},${map.dataset.head}` : chosen];
+}"""
 
 
 def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
@@ -78,6 +222,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     handlers = AttentionHandlers(catalogue)
     choices = catalogue.choices([])
     with_window = next((name for _, name in choices if name.endswith("sliding-window")), None)
+    looked = gr.State(None)
     with gr.Row(elem_classes="strip"):
         name = gr.Dropdown(
             choices,
@@ -85,6 +230,15 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
             label="Model",
             info="Those you train appear here.",
             allow_custom_value=True,  # programs name models that this page's list does not have yet
+            scale=2,
+            min_width=200,
+        )
+        second = gr.Dropdown(
+            [_NO_SECOND, *choices],
+            value="",
+            label="Beside it",
+            info="A second model, and the difference.",
+            allow_custom_value=True,
             scale=2,
             min_width=200,
         )
@@ -100,8 +254,40 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
             min_width=240,
         )
         look = gr.Button("Look", variant="primary", scale=0, min_width=96)
+    slider = step_slider({"steps": [], "index": 0, "label": ""}, elem_id="step-slider")
     drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map")
+    _section("What each head does", "Measured on this text; press a row to see its map above.")
+    table = head_table(_EMPTY_BELOW, elem_id="head-table")
+    _section("Silence a head", "Switch heads off, and see what the loss and the next characters do.")
+    with gr.Row(elem_classes="halves"):
+        silencing = silence(_EMPTY_BELOW, elem_id="silence")
+        following = outcomes(_EMPTY_BELOW, elem_id="outcomes")
+    _section("What can reach a character", "The masks say what could count, the gradient how much it does.")
+    reach = receptive_field(_EMPTY_BELOW, elem_id="receptive-field")
+    with gr.Accordion("Take home", open=False):
+        chosen_head = gr.Textbox("0,0", visible=False)
+        export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
+        files = gr.File(label="The large map, all heads, the weights", file_count="multiple", interactive=False)
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 2, "concurrency_id": "probes"}
-    gr.on([look.click, name.input, text.submit], handlers.look, [name, text], drawing, api_name="attention", **quiet)
-    tab.select(handlers.opened, [seen, name, text], [name, drawing], api_visibility="private", **quiet)
+    private: dict[str, Any] = {**quiet, "api_visibility": "private"}
+    leave_checks_to_handlers([name, second, text])
+    shown = [drawing, slider, looked]
+    pressed = gr.on(
+        [look.click, name.input, second.input, text.submit],
+        handlers.look,
+        [name, second, text],
+        shown,
+        api_name="attention",
+        **quiet,
+    )
+    stepped = slider.choose_step(handlers.look_at_step, looked, shown, **private)
+    opened = tab.select(handlers.opened, [seen, name, second, text], [name, second, *shown], **private)
+    for event in (pressed, stepped, opened):
+        event.success(handlers.measure, looked, [table, reach, following], **private)
+        event.success(handlers.silence_each, looked, silencing, **private)
+    silencing.silence(handlers.silence, looked, [silencing, following], trigger_mode="always_last", **private)
+    reach.choose(handlers.trace, looked, reach, trigger_mode="always_last", **private)
+    export.click(
+        handlers.export, [looked, chosen_head], files, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
+    )

@@ -85,16 +85,35 @@ class Catalogue:
             return self._original
         if isinstance(name, str) and name in self._uploads:
             return self._uploads[name]
-        kind, _, rest = str(name).partition("/")
-        if kind == "shipped" and rest in self.shipped:
-            return self._of_shipped(rest)
-        if kind == "run":
-            key, _, which = rest.partition("/")
-            number, _, step = which.partition("@")
-            run = self._runs.find(key)
-            if run is not None and _is_number(number, len(run.members)) and (not step or _is_number(step, 10**9)):
-                return _of_run(run, run.members[int(number)], int(step) if step else None)
+        kind, _, folder = str(name).partition("/")
+        if kind == "shipped" and folder in self.shipped:
+            return self._of_shipped(folder)
+        trained = self._trained(name)
+        if trained is not None:
+            return _of_run(*trained)
         raise ValueError("this model is no longer here; choose another, or train it again")
+
+    def steps(self, name: Any) -> list[int]:
+        """The training steps at which a model can be looked at, `at_step`; empty if there are none to choose from."""
+        trained = self._trained(name)
+        return [] if trained is None else trained[1].kept_steps
+
+    def step_of(self, name: Any) -> int | None:
+        """The training step of a model's weights, if it was trained here: its name's, or its best evaluation's."""
+        trained = self._trained(name)
+        if trained is None or trained[1].trainer is None:
+            return None
+        return trained[1].trainer.best_step if trained[2] is None else trained[2]
+
+    def _trained(self, name: Any) -> tuple[Run, Member, int | None] | None:
+        """What "run/<key>/<number>@<step>" names: a run, a model of it and a step, if these are here."""
+        kind, _, rest = str(name).partition("/")
+        key, _, which = rest.partition("/")
+        number, _, step = which.partition("@")
+        run = self._runs.find(key) if kind == "run" else None
+        if run is None or not _is_number(number, len(run.members)) or (step and not _is_number(step, 10**9)):
+            return None
+        return run, run.members[int(number)], int(step) if step else None
 
     def checkpoint(self, name: str) -> Checkpoint:
         """A shipped checkpoint, loaded once."""
@@ -136,6 +155,11 @@ class Catalogue:
         steps = checkpoint.history[-1].step if checkpoint.history else 0
         note = f"shipped; {steps:,} steps on {checkpoint.corpus.get('name', 'a text')}"
         return ReadyModel(name, note, variant_name(checkpoint.config), checkpoint.model, checkpoint.tokenizer)
+
+
+def at_step(name: str, step: int) -> str:
+    """The name of a model as it was at one of its `Catalogue.steps`."""
+    return f"{name.partition('@')[0]}@{step}"
 
 
 def _run_choices(run: Run) -> list[tuple[str, str]]:

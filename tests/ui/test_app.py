@@ -103,8 +103,9 @@ def test_a_program_can_use_the_models_it_has_trained(client: Client) -> None:
     trained = [f"run/{key}/0", f"run/{key}/1"]
     value = client.predict(trained, "import", False, 30, "", 0.8, 0, 1, 7, api_name="/generate")
     assert [len(column["text"]) for column in value["columns"]] == [30, 30]
-    value = client.predict(trained[1], "import this", api_name="/attention")
-    assert (value["label"], value["window"]) == (f"sliding-window (run {key[:4]})", settings()["window_size"])
+    value, _ = client.predict(trained[1], "", "import this", api_name="/attention")
+    (drawn,) = value["models"]
+    assert (drawn["label"], drawn["window"]) == (f"sliding-window (run {key[:4]})", settings()["window_size"])
 
 
 def test_pause_step_and_stop(client: Client) -> None:
@@ -151,10 +152,10 @@ def test_two_models_write_side_by_side(client: Client) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_attention_sent_is_the_attention_computed(client: Client, models_folder: Any, name: str) -> None:
     text = "Who jumps so quick?"
-    value = client.predict(f"shipped/{name}", text, api_name="/attention")
+    value, _ = client.predict(f"shipped/{name}", "", text, api_name="/attention")
     checkpoint = load_checkpoint(models_folder / name)
     weights = attention_maps(checkpoint.model, torch.tensor([checkpoint.tokenizer.encode(text)]))[:, 0]
-    assert_same_weights(unpack_attention(value), weights)
+    assert_same_weights(unpack_attention(value["models"][0]), weights)
 
 
 # --- What is refused ------------------------------------------------------------------------------------------------
@@ -167,9 +168,9 @@ def test_the_attention_sent_is_the_attention_computed(client: Client, models_fol
         ("/generate", [BOTH, "The", False, 20, "", 0.8, 0, 1, None], "Seed is None"),
         ("/generate", [BOTH, "The", False, 20, "", 0.8, 0, 1, -1], "Seed is -1"),
         ("/generate", [[], "The", False, 20, "", 0.8, 0, 1, 7], "No model is chosen"),
-        ("/attention", ["shipped/gpt2", ""], "The text is empty"),
-        ("/attention", ["shipped/gpt2", "dog #"], "never seen '#'"),
-        ("/attention", ["shipped/gpt2", "o" * 33], "has 33 characters"),
+        ("/attention", ["shipped/gpt2", "", ""], "The text is empty"),
+        ("/attention", ["shipped/gpt2", "", "dog #"], "never seen '#'"),
+        ("/attention", ["shipped/gpt2", "", "o" * 33], "has 33 characters"),
         ("/pause", ["", "0123456789ab"], "press Train to start one"),
         ("/step_once", ["", ""], "press Train to start one"),
         ("/stop", ["", ""], "press Train to start one"),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from served import CONTEXT, assert_same_weights, refuses, unpack_attention
 
-from gpt import attention_maps
+from gpt import GPT2, attention_maps
+from gpt.ablation import silenced
+from gpt.generation import extend_ids
 from gpt.run import Run
 from gpt.runs import Runs
 from gpt.ui.attention_tab import AttentionHandlers
-from gpt.ui.catalogue import Catalogue
+from gpt.ui.catalogue import Catalogue, at_step
 
 TEXT = "The lazy dog dreams, and runs."
 
@@ -25,8 +32,24 @@ def attention_tab(catalogue: Catalogue) -> AttentionHandlers:
     return AttentionHandlers(catalogue)
 
 
+def sent(**data: Any) -> Any:
+    """An event of a component, as a handler gets it."""
+    return SimpleNamespace(**data)
+
+
+def loss_of(model: GPT2, ids: torch.Tensor) -> float:
+    """By the plain formula."""
+    with torch.no_grad():
+        return F.cross_entropy(model(ids[None, :-1])[0], ids[1:]).item()
+
+
 def assert_shows(value: dict[str, Any], catalogue: Catalogue, name: str, text: str) -> None:
-    """Fail unless the value holds that model's attention over that text."""
+    """Fail unless the value holds that model's attention over that text, and no other's."""
+    (pack,) = value["models"]
+    assert_pack_shows(pack, catalogue, name, text)
+
+
+def assert_pack_shows(value: dict[str, Any], catalogue: Catalogue, name: str, text: str) -> None:
     ready = catalogue.get(name)
     weights = attention_maps(ready.model, torch.tensor([ready.tokenizer.encode(text)]))[:, 0]
     assert_same_weights(unpack_attention(value), weights)
@@ -42,7 +65,9 @@ def assert_shows(value: dict[str, Any], catalogue: Catalogue, name: str, text: s
 def test_the_map_is_the_models_attention(
     attention_tab: AttentionHandlers, catalogue: Catalogue, name: str, text: str
 ) -> None:
-    assert_shows(attention_tab.look(name, text), catalogue, name, text)
+    value, slider, _ = attention_tab.look(name, "", text)
+    assert_shows(value, catalogue, name, text)
+    assert slider["steps"] == []
 
 
 def test_trained_models_are_drawn_too(
@@ -51,14 +76,15 @@ def test_trained_models_are_drawn_too(
     run = finished(variants=["rotary", "grouped-query", "modern"], num_kv_heads=1, window_size=4)
     for number in range(3):
         name = f"run/{run.key}/{number}"
-        assert_shows(attention_tab.look(name, TEXT), catalogue, name, TEXT)
+        assert_shows(attention_tab.look(name, None, TEXT)[0], catalogue, name, TEXT)
 
 
 def test_without_the_causal_mask_the_future_is_drawn(
     attention_tab: AttentionHandlers, finished: Callable[..., Run]
 ) -> None:
     run = finished(without_mask=True)
-    values = [attention_tab.look(f"run/{run.key}/{number}", TEXT) for number in (0, 1)]
+    looks = [attention_tab.look(f"run/{run.key}/{number}", "", TEXT) for number in (0, 1)]
+    values = [value["models"][0] for value, _, _ in looks]
     assert [value["causal"] for value in values] == [True, False]
     assert unpack_attention(values[1]).triu(1).sum() > 0
 
@@ -84,7 +110,196 @@ def test_without_the_causal_mask_the_future_is_drawn(
 )
 def test_what_cannot_be_drawn_is_refused(attention_tab: AttentionHandlers, name: Any, text: Any, match: str) -> None:
     with refuses(match):
-        attention_tab.look(name, text)
+        attention_tab.look(name, "", text)
+
+
+def test_two_models_are_drawn_beside_each_other(attention_tab: AttentionHandlers, catalogue: Catalogue) -> None:
+    value, _, looked = attention_tab.look("shipped/gpt2", "shipped/sliding-window", TEXT)
+    for pack, name in zip(value["models"], ("shipped/gpt2", "shipped/sliding-window"), strict=True):
+        assert_pack_shows(pack, catalogue, name, TEXT)
+    states = attention_tab.measure(looked)[2]["states"]
+    assert [state["label"] for state in states] == ["gpt2", "sliding-window"]
+    ids = torch.tensor(catalogue.get("shipped/gpt2").tokenizer.encode(TEXT))
+    losses = [loss_of(catalogue.get(f"shipped/{name}").model, ids) for name in ("gpt2", "sliding-window")]
+    assert [float(state["loss"].split(" ")[0]) for state in states] == pytest.approx(losses, abs=0.01)
+    assert float(states[1]["change"].split(" ")[0].replace("−", "-")) == pytest.approx(losses[1] - losses[0], abs=0.01)
+
+
+def test_a_second_model_that_cannot_be_shown_is_refused(attention_tab: AttentionHandlers) -> None:
+    for second, match in (("shipped/mamba", "no longer here"), (["x"], "no longer here")):
+        with refuses(match):
+            attention_tab.look("shipped/gpt2", second, TEXT)
+
+
+# --- As it learned --------------------------------------------------------------------------------------------------
+
+
+def test_each_step_shows_what_the_stored_snapshot_computes(
+    attention_tab: AttentionHandlers, catalogue: Catalogue, finished: Callable[..., Run]
+) -> None:
+    run = finished(steps=10)
+    name = f"run/{run.key}/0"
+    _, slider, looked = attention_tab.look(name, "", TEXT)
+    assert {0, 1, 3, 10} <= set(slider["steps"])
+    assert slider["steps"][slider["index"]] == run.members[0].trainer.best_step
+    for index, step in enumerate(slider["steps"]):
+        value, again, at_this = attention_tab.look_at_step(looked, sent(step=step))
+        assert (again["steps"], again["index"]) == (slider["steps"], index)
+        model = run.members[0].model_at(step)
+        ids = torch.tensor(run.corpus.tokenizer.encode(TEXT))
+        assert_same_weights(unpack_attention(value["models"][0]), attention_maps(model, ids[None])[:, 0])
+        following = attention_tab.measure(at_this)[2]
+        (state,), tokens = following["states"], following["tokens"]
+        with torch.no_grad():
+            expected = model(ids[None])[0, -1].softmax(dim=-1)
+        shown = [expected[run.corpus.tokenizer.stoi[token]].item() for token in tokens]
+        assert state["probabilities"] == pytest.approx(shown, abs=1e-5)
+        written = extend_ids(model, ids[None], max_new_tokens=80, temperature=0.8, seed=1337)[0, len(ids) :]
+        assert state["text"] == run.corpus.tokenizer.decode(written.tolist())
+        assert catalogue.step_of(at_step(name, step)) == step
+
+
+@pytest.mark.parametrize("step", [None, "3", True, -1, 2, 10**12, math.nan, [3]])
+def test_a_step_that_was_not_kept_is_refused(
+    attention_tab: AttentionHandlers, finished: Callable[..., Run], step: Any
+) -> None:
+    run = finished(steps=10)
+    _, _, looked = attention_tab.look(f"run/{run.key}/0", "", TEXT)
+    with refuses("[Ss]tep"):
+        attention_tab.look_at_step(looked, sent(step=step))
+
+
+def test_a_shipped_model_has_no_other_steps(attention_tab: AttentionHandlers) -> None:
+    _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
+    with refuses("no other steps"):
+        attention_tab.look_at_step(looked, sent(step=3))
+
+
+# --- What heads do, and what silencing them changes -----------------------------------------------------------------
+
+
+def test_every_head_has_a_row_of_defined_numbers(attention_tab: AttentionHandlers) -> None:
+    _, _, looked = attention_tab.look("shipped/sliding-window", "", TEXT)
+    table = json.loads(attention_tab.measure(looked)[0])
+    assert len(table["rows"]) == 2 * 4
+    assert all(column["definition"] and column["name"] for column in table["columns"])
+    for row in table["rows"]:
+        assert set(row["values"]) == set(row["errors"]) == {column["key"] for column in table["columns"]}
+
+
+def test_silencing_shows_what_a_silenced_model_computes(attention_tab: AttentionHandlers, catalogue: Catalogue) -> None:
+    _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
+    *_, last = attention_tab.silence_each(looked)
+    value = json.loads(last)
+    model = catalogue.get("shipped/gpt2").model
+    ids = torch.tensor(catalogue.get("shipped/gpt2").tokenizer.encode(TEXT))
+    whole = loss_of(model, ids)
+    assert value["loss"] == pytest.approx(whole, abs=1e-5)
+    for layer in range(2):
+        for head in range(4):
+            cost = loss_of(silenced(model, [(layer, head)]), ids) - whole
+            assert value["costs"][layer][head] == pytest.approx(cost, abs=2e-5)
+    answer, following = attention_tab.silence(looked, sent(heads=[[0, 1], [1, 2]], kv_heads=[]))
+    quieter = silenced(model, [(0, 1), (1, 2)])
+    assert json.loads(answer)["silenced"] == [[0, 1], [1, 2]]
+    assert json.loads(answer)["now"]["loss"] == pytest.approx(loss_of(quieter, ids), abs=1e-5)
+    states, tokens = following["states"], following["tokens"]
+    with torch.no_grad():
+        expected = quieter(ids[None])[0, -1].softmax(dim=-1)
+    stoi = catalogue.get("shipped/gpt2").tokenizer.stoi
+    assert states[1]["probabilities"] == pytest.approx([expected[stoi[token]].item() for token in tokens], abs=1e-5)
+    answer, following = attention_tab.silence(looked, sent(heads=[], kv_heads=[]))
+    assert json.loads(answer)["now"] is None
+    assert len(following["states"]) == 1
+
+
+@pytest.mark.parametrize(
+    "heads", [None, "all", [[0]], [0, 1], [[0, 99]], [[99, 0]], [[-1, 0]], [[True, 0]], [["0", 0]], [[0.5, 0]], {}]
+)
+def test_heads_that_are_not_there_are_refused_and_nothing_changes(attention_tab: AttentionHandlers, heads: Any) -> None:
+    _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
+    attention_tab.silence(looked, sent(heads=[[0, 1]], kv_heads=[]))
+    with refuses("[Hh]ead|layer"):
+        attention_tab.silence(looked, sent(heads=heads, kv_heads=[]))
+    answer, _ = attention_tab.silence(looked, sent(heads=[[0, 1]], kv_heads=[]))
+    assert json.loads(answer)["silenced"] == [[0, 1]]
+
+
+def test_silencing_a_shared_head_names_who_reacts(
+    attention_tab: AttentionHandlers, finished: Callable[..., Run]
+) -> None:
+    run = finished(variants=["grouped-query"], num_kv_heads=1)
+    _, _, looked = attention_tab.look(f"run/{run.key}/0", "", TEXT)
+    *_, last = attention_tab.silence_each(looked)
+    value = json.loads(last)
+    heads = run.members[0].config.num_heads
+    assert value["kv_heads"] == 1
+    assert value["kv_reactions"] == [[[pytest.approx(1.0)] * heads]] * run.members[0].config.num_layers
+
+
+def test_one_character_has_a_map_but_no_loss(attention_tab: AttentionHandlers) -> None:
+    _, _, looked = attention_tab.look("shipped/gpt2", "", "T")
+    _, field, following = attention_tab.measure(looked)
+    assert json.loads(field)["inside"] == 1
+    assert following["states"][0]["loss"] == ""
+    assert "one token" in list(attention_tab.silence_each(looked))[-1]["empty"]
+
+
+# --- What can reach a token -----------------------------------------------------------------------------------------
+
+
+def test_the_cone_and_the_influence_agree(attention_tab: AttentionHandlers) -> None:
+    _, _, looked = attention_tab.look("shipped/sliding-window", "", TEXT)
+    field = json.loads(attention_tab.trace(looked, sent(position=20)))
+    assert field["formula"] == "2 × (5 − 1) + 1 = 9"
+    assert field["cone"] == [[12, 20], [16, 20], [20, 20]]
+    assert field["outside"] == 0
+    for (first, last), row in zip(field["cone"], field["influence"], strict=True):
+        assert all((share > 0) <= (first <= key <= last) for key, share in enumerate(row))
+        assert max(row) == 1
+
+
+@pytest.mark.parametrize("position", [None, -1, len(TEXT), "3", True, [1], math.inf])
+def test_a_token_that_is_not_there_is_refused(attention_tab: AttentionHandlers, position: Any) -> None:
+    _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
+    with refuses("The token"):
+        attention_tab.trace(looked, sent(position=position))
+
+
+# --- Taking home, and looks that are gone ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chosen", ["1,2", "0,0", "7,9", "x", None, "1,2,3", "../..,1"])
+def test_pictures_and_weights_to_take_home(attention_tab: AttentionHandlers, catalogue: Catalogue, chosen: Any) -> None:
+    _, _, looked = attention_tab.look("shipped/sliding-window", "", TEXT)
+    files = [Path(path) for path in attention_tab.export(looked, chosen)]
+    assert [path.name for path in files] == ["head.png", "head.svg", "all-heads.png", "all-heads.svg", "attention.npz"]
+    ready = catalogue.get("shipped/sliding-window")
+    with np.load(files[-1], allow_pickle=False) as archive:
+        weights = attention_maps(ready.model, torch.tensor([ready.tokenizer.encode(TEXT)]))[:, 0]
+        assert np.array_equal(archive["weights"], weights.numpy())
+        assert "".join(archive["tokens"]) == TEXT
+        assert not archive["weights"][:, :, ~archive["allowed"]].any()
+    assert "<svg" in files[1].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("looked", ["", [], ["gone", "shipped/gpt2", ""], {"key": 1}, 3])
+def test_a_look_that_is_gone_says_so(attention_tab: AttentionHandlers, looked: Any) -> None:
+    with refuses("press Look"):
+        attention_tab.measure(looked)
+    with refuses("press Look"):
+        attention_tab.trace(looked, sent(position=0))
+
+
+def test_old_looks_are_forgotten_with_their_files(attention_tab: AttentionHandlers) -> None:
+    _, _, first = attention_tab.look("shipped/gpt2", "", "T")
+    (path, *_) = attention_tab.export(first, "0,0")
+    for _ in range(48):
+        _, _, last = attention_tab.look("shipped/gpt2", "", "T")
+    assert not Path(path).exists()
+    attention_tab.measure(last)
+    with refuses("press Look"):
+        attention_tab.measure(first)
 
 
 # --- Opening the tab ------------------------------------------------------------------------------------------------
@@ -97,20 +312,21 @@ def test_what_cannot_be_drawn_is_refused(attention_tab: AttentionHandlers, name:
 def test_opening_shows_the_chosen_model_or_the_first(
     attention_tab: AttentionHandlers, catalogue: Catalogue, chosen: Any, shown: str
 ) -> None:
-    update, value = attention_tab.opened([], chosen, TEXT)
+    update, _, value, _, looked = attention_tab.opened([], chosen, "", TEXT)
     assert update.value == shown
+    assert looked[1] == shown
     assert_shows(value, catalogue, shown, TEXT)
 
 
 def test_opening_offers_what_was_trained(attention_tab: AttentionHandlers, finished: Callable[..., Run]) -> None:
     run = finished()
-    update, _ = attention_tab.opened([run.key], "shipped/gpt2", TEXT)
+    update, *_ = attention_tab.opened([run.key], "shipped/gpt2", "", TEXT)
     assert f"run/{run.key}/0" in [name for _, name in update.choices]
     assert update.value == "shipped/gpt2"
 
 
 def test_opening_without_models_draws_nothing(tmp_path: Path, runs: Runs) -> None:
-    update, _ = AttentionHandlers(Catalogue(tmp_path, runs)).opened([], None, TEXT)
+    update, *_ = AttentionHandlers(Catalogue(tmp_path, runs)).opened([], None, "", TEXT)
     assert update.choices == []
 
 
@@ -119,5 +335,7 @@ def test_a_text_that_does_not_fit_does_not_hide_what_was_trained(
 ) -> None:
     """A visitor with too long a text in the box trains a model and comes back: it has to be in the list."""
     run = finished()
-    update, _ = attention_tab.opened([run.key], "shipped/gpt2", "o" * (CONTEXT + 1))
+    update, _, value, _, looked = attention_tab.opened([run.key], "shipped/gpt2", "", "o" * (CONTEXT + 1))
+    assert "at most" in value["empty"]
+    assert all("empty" in below for below in attention_tab.measure(looked))
     assert f"run/{run.key}/0" in [name for _, name in update.choices]

@@ -1,4 +1,6 @@
-"""The attention map: every head as a thumbnail, one head large, and the same text as one token reads it.
+"""The attention map: every head as a thumbnail, one head large, and the same text as each held token reads it.
+
+It shows one model, or two side by side with the difference of their chosen heads.
 
 The sliding window is seen here as what it is: a rule about which cells of the map may hold a weight at all.
 So the rule travels as a rule (`window`, `causal`) and the weights as one byte for each allowed cell; the
@@ -23,16 +25,45 @@ _TOLERANCE = 1e-3
 
 
 def attention_map(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
-    """Build the component. Hovering, choosing a head and moving with the keys never call the server.
+    """Build the component. Hovering, choosing heads and moving with the keys never call the server.
 
     Args:
-        value: what `pack_attention` returns; `{"empty": sentence}` or None shows a faint sketch.
+        value: what `attention_map_value` returns; `{"empty": sentence}` or None shows a faint sketch.
         **options: passed to `gr.HTML`, such as `elem_id`.
 
-    The page's element counts the values it has shown in `data-painted`, for tests to wait on. An event that
-    fills the component needs `show_progress="hidden"`, or Gradio dims it meanwhile.
+    What the reader has chosen outlives a new value over the same tokens. An event that fills the component needs
+    `show_progress="hidden"`, or Gradio dims it meanwhile.
+
+    The page's element counts the values it has shown in `data-painted`, for tests to wait on, and names the first
+    model's head in `data-layer` and `data-head`, from 0. Other components on the page hear of the reader's choices
+    through events of the document, and may choose a head with one:
+
+        gpt-lab:head          {layer, head}   the reader chose a head of the first model
+        gpt-lab:query         {position}      the reader held a query
+        gpt-lab:choose-head   {layer, head}   choose that head of the first model
     """
     return drawn_component("attention_map", value, **options)
+
+
+def attention_map_value(packs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The value that `attention_map` draws: `{"models": [pack]}`, or two packs to compare.
+
+    Args:
+        packs: one or two of what `pack_attention` returns, over the same tokens.
+
+    Raises:
+        ValueError: if there are none or more than two, or two that read different tokens.
+    """
+    if len(packs) not in (1, 2):
+        raise ValueError(f"{len(packs)} packs were given: an attention map shows 1 model, or 2 side by side")
+    first, last = packs[0]["tokens"], packs[-1]["tokens"]
+    if first != last:
+        place = next(at for at in range(len(first) + 1) if first[at : at + 1] != last[at : at + 1])
+        raise ValueError(
+            f"the tokens of the two models differ from token {place} on ({len(first)} and {len(last)} tokens): "
+            "only maps over the same tokens can be compared"
+        )
+    return {"models": list(packs)}
 
 
 def pack_attention(
@@ -46,7 +77,7 @@ def pack_attention(
     label: str,
     colour: str,
 ) -> dict[str, Any]:
-    """Turn attention weights into the value that `attention_map` draws.
+    """Turn a model's attention weights into what `attention_map` draws of it.
 
     Args:
         weights: attention weights in [0, 1], (layers, heads, T, T), the queries before the keys.

@@ -1,0 +1,300 @@
+// A switch for every head, coloured by what silencing it costs; silence.py describes the value. A press shows at
+// once and asks the server, whose answer brings the loss with all pressed heads silent.
+
+const root = element.querySelector(".silence");
+const STRONGEST_TINT = 40; // percent of the variant's colour that the words on it still stand out from
+const LONGEST_WAIT_MS = 15000; // until a press that was never answered is taken back
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }; // [row, column]
+
+// `silent` holds the names of the switches pressed, "head 0 2" or "kv 0 1"; `asked` is when the last press was sent.
+const state = { value: null, silent: new Set(), asked: 0, pointed: null };
+let switches = new Map(); // name -> { name, kind, layer, index, button, cost }
+let rows = []; // the switches row by row, for the arrow keys
+let giveUp = null;
+
+// ---- one switch's numbers ----
+
+function costOf({ kind, layer, index }) {
+  return state.value[kind === "kv" ? "kv_costs" : "costs"][layer][index];
+}
+
+function errorOf({ kind, layer, index }) {
+  return state.value[kind === "kv" ? "kv_errors" : "errors"][layer][index];
+}
+
+// "unmeasured", "noise" within two standard errors of zero or with an error that is not known, "costs" or "helps".
+function kindOf(one) {
+  const [cost, error] = [costOf(one), errorOf(one)];
+  if (cost === null) return "unmeasured";
+  if (error === null || Math.abs(cost) <= 2 * error) return "noise";
+  return cost > 0 ? "costs" : "helps";
+}
+
+function sharesKV() {
+  return state.value.kv_heads < state.value.heads && state.value.kv_costs.length > 0;
+}
+
+function groupOf(head) {
+  return Math.floor((head * state.value.kv_heads) / state.value.heads);
+}
+
+function silentOf(kind) {
+  return [...switches.values()].filter((one) => one.kind === kind && state.silent.has(one.name));
+}
+
+// ---- words ----
+
+function nameInWords({ kind, layer, index }) {
+  return kind === "kv" ? `KV ${index} in layer ${layer + 1}` : `head ${index + 1} in layer ${layer + 1}`;
+}
+
+function costInWords(one) {
+  const [cost, error, kind] = [costOf(one), errorOf(one), kindOf(one)];
+  if (kind === "unmeasured") return "has a cost that is not measured";
+  const change = `changes the loss by ${withError(cost, error, signedNumber)}`;
+  if (error === null) return `${change}, with an error that is not known`;
+  if (kind === "noise") return `${change}, which is within the noise`;
+  return `${cost > 0 ? "raises" : "lowers"} the loss by ${withError(Math.abs(cost), error)} nats per token`;
+}
+
+// "of heads 1, 2 by 100 % and of heads 3, 4 by 0 %": heads that react alike are named together.
+function reactionsInWords({ layer, index }) {
+  const alike = new Map();
+  state.value.kv_reactions[layer][index].forEach((share, head) => {
+    const percent = Math.round(100 * share);
+    alike.set(percent, [...(alike.get(percent) ?? []), head + 1]);
+  });
+  const named = (heads) => `of head${heads.length > 1 ? "s" : ""} ${heads.join(", ")}`;
+  return listInWords([...alike].map(([percent, heads]) => `${named(heads)} by ${percent} %`));
+}
+
+function pointedInWords(one) {
+  if (!one) return "Press a head to silence it, and again to let it sound; point at one to read what it costs.";
+  if (one.kind === "kv" && state.value.kv_reactions.length) {
+    return `Silencing ${nameInWords(one)} changes the output ${reactionsInWords(one)}. Alone it ${costInWords(one)}.`;
+  }
+  const cost = `Silencing ${nameInWords(one)} alone ${costInWords(one)}.`;
+  return isMute(one) ? `${cost} Its KV ${groupOf(one.index)} is silent now.` : cost;
+}
+
+function countInWords() {
+  const named = (count, kind) => (count ? [`${count} ${kind}${count > 1 ? "s" : ""}`] : []);
+  return listInWords([...named(silentOf("head").length, "head"), ...named(silentOf("kv").length, "KV head")]);
+}
+
+function lossInWords() {
+  const { loss, now, tokens } = state.value;
+  const decimals = now && !state.asked ? decimalsAllowedBy(now.error) : 3;
+  const whole = `Loss on this text ${loss.toFixed(decimals)} nats per token`;
+  if (!state.silent.size) return `${whole}, a mean over ${tokens}; all heads sound.`;
+  if (state.asked) return `${whole}; with ${countInWords()} silenced: measuring…`;
+  if (!now) return `${whole}; ${countInWords()} silenced.`;
+  const change = withError(now.change, now.error, signedNumber);
+  return `${whole}; with ${countInWords()} silenced ${now.loss.toFixed(decimals)}, a change of ${change}.`;
+}
+
+// ---- the page's parts, made once ----
+
+const page = make(root, "div", "page");
+const empty = make(root, "p", "empty");
+const title = make(page, "div", "variant-name");
+const result = make(page, "div", "result");
+const lossLine = make(result, "p", "loss");
+const soundAll = makeSwitch(result, "sound all again", () => press([...state.silent]));
+const work = make(page, "div", "work");
+const box = make(work, "div", "box");
+const grid = make(box, "div", "grid");
+const aside = make(work, "div", "aside");
+const line = make(aside, "p", "line");
+const legend = make(aside, "div", "legend");
+grid.setAttribute("role", "group");
+grid.setAttribute("aria-label", "Heads to silence: arrow keys move, space presses");
+lossLine.setAttribute("role", "status");
+
+// ---- the grid ----
+
+function makeHeadSwitch(kind, layer, index) {
+  const button = make(grid, "button", kind);
+  button.type = "button";
+  button.dataset.name = `${kind} ${layer} ${index}`;
+  if (kind === "kv") make(button, "span", "kv-name", `KV ${index}`);
+  const one = { kind, layer, index, button, name: button.dataset.name, cost: make(button, "span", "cost") };
+  switches.set(one.name, one);
+  return one;
+}
+
+function buildGrid({ layers, heads, kv_heads }) {
+  grid.replaceChildren();
+  switches = new Map();
+  rows = [];
+  grid.style.setProperty("--heads", heads);
+  make(grid, "div", "row-name", "head");
+  for (let head = 0; head < heads; head++) make(grid, "div", "head-name", `${head + 1}`);
+  for (let layer = 0; layer < layers; layer++) {
+    make(grid, "div", "row-name", `layer ${layer + 1}`);
+    rows.push(Array.from({ length: heads }, (_, head) => makeHeadSwitch("head", layer, head)));
+    if (!sharesKV()) continue;
+    make(grid, "div", "blank");
+    rows.push(Array.from({ length: kv_heads }, (_, group) => makeHeadSwitch("kv", layer, group)));
+    rows.at(-1).forEach((one) => (one.button.style.gridColumn = `span ${heads / kv_heads}`));
+  }
+  rows[0][0].button.tabIndex = 0; // one stop of the Tab key; arrows move on
+}
+
+function largestCost() {
+  return Math.max(0, ...[...switches.values()].filter((one) => kindOf(one) === "costs").map(costOf));
+}
+
+// The output of a head whose key/value head is silent is zero, whatever its own switch says.
+function isMute({ kind, layer, index }) {
+  return kind === "head" && state.silent.has(`kv ${layer} ${groupOf(index)}`);
+}
+
+function paintSwitch(one, largest) {
+  const [cost, error, kind] = [costOf(one), errorOf(one), kindOf(one)];
+  const tint = kind === "costs" ? STRONGEST_TINT * Math.sqrt(cost / largest) : 0;
+  one.button.className = `${one.kind} ${kind}${isMute(one) ? " mute" : ""}`;
+  one.button.style.setProperty("--tint", `${tint.toFixed(1)}%`);
+  one.cost.textContent = cost === null ? "–" : signedNumber(cost, Math.min(3, decimalsAllowedBy(error)));
+  one.button.setAttribute("aria-pressed", state.silent.has(one.name));
+  const words = cost === null ? "not measured" : withError(cost, error, signedNumber);
+  one.button.setAttribute("aria-label", `silence ${nameInWords(one)}, cost ${words}`);
+}
+
+function makeRamp(largest) {
+  const decimals = largest < 0.1 ? 3 : 2;
+  const ramp = make(legend, "div", "ramp");
+  make(ramp, "div", "", "the loss rises, nats per token, square-root scale");
+  make(ramp, "div", "ramp-bar");
+  const ticks = make(ramp, "div", "ramp-ticks");
+  for (const share of [0, 0.25, 1]) make(ticks, "span", "", signedNumber(share * largest, share ? decimals : 0));
+}
+
+function paintLegend(largest) {
+  legend.replaceChildren();
+  if (largest > 0) makeRamp(largest);
+  const items = make(legend, "div", "legend-items");
+  const isPartial = [...switches.values()].some((one) => kindOf(one) === "unmeasured");
+  for (const [kind, sample, words] of [
+    ["noise", "+0.00", "within the noise: at most 2 standard errors"],
+    ["helps", "−0.01", "the loss falls without it"],
+    ["sample-silent", "+0.02", "silenced"],
+    ...(isPartial ? [["noise", "–", "not measured"]] : []),
+  ]) {
+    const item = make(items, "div", "legend-item");
+    make(item, "span", `sample ${kind}`, sample);
+    make(item, "span", "", words);
+  }
+}
+
+// ---- pressing ----
+
+function press(names) {
+  for (const name of names) if (!state.silent.delete(name)) state.silent.add(name);
+  state.asked = Date.now();
+  clearTimeout(giveUp);
+  giveUp = setTimeout(takeBack, LONGEST_WAIT_MS);
+  paint();
+  const placesOf = (kind) => silentOf(kind).map(({ layer, index }) => [layer, index]);
+  trigger("silence", { heads: placesOf("head"), kv_heads: placesOf("kv") });
+}
+
+function takeBack() {
+  settle(state.value);
+  paint();
+  lossLine.textContent = `${lossInWords()} No answer came to the last press.`;
+}
+
+function switchUnder(event) {
+  return switches.get(event.target.closest("[data-name]")?.dataset.name) ?? null;
+}
+
+function point(one) {
+  if (state.value) line.textContent = pointedInWords(one);
+}
+
+// What has the focus is described whenever the pointer is elsewhere.
+function letGo() {
+  const focused = grid.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+  point(switches.get(focused) ?? null);
+}
+
+// Up and down go to what lies above or below, also between heads and the wider key/value heads.
+function moveFocus(event) {
+  const step = STEPS[event.key];
+  const from = switchUnder(event);
+  if (!step || !from) return;
+  event.preventDefault();
+  const at = rows.findIndex((row) => row.includes(from));
+  const row = rows[clamp(at + step[0], rows.length)];
+  const column = Math.floor(((from.index + 0.5) * row.length) / rows[at].length);
+  moveTo(row[clamp(column + step[1], row.length)]);
+}
+
+function moveTo(one) {
+  for (const { button } of switches.values()) button.tabIndex = -1;
+  one.button.tabIndex = 0;
+  one.button.focus();
+}
+
+// ---- arrival of a value ----
+
+function namesIn({ silenced, silenced_kv: silencedKV }) {
+  const named = (kind, places) => places.map(([layer, index]) => `${kind} ${layer} ${index}`);
+  return [...named("head", silenced), ...named("kv", silencedKV)];
+}
+
+function settle(value) {
+  clearTimeout(giveUp);
+  state.silent = new Set(namesIn(value));
+  state.asked = 0;
+}
+
+// While a press waits for its answer, a value with other switches answers an earlier press.
+function isLate(value) {
+  if (!state.asked || !state.value) return false;
+  const isSameText = ["label", "loss", "tokens", "layers", "heads"].every((name) => value[name] === state.value[name]);
+  const names = namesIn(value);
+  return isSameText && (names.length !== state.silent.size || names.some((name) => !state.silent.has(name)));
+}
+
+function paint() {
+  const largest = largestCost();
+  for (const one of switches.values()) paintSwitch(one, largest);
+  lossLine.textContent = lossInWords();
+  soundAll.disabled = !state.silent.size;
+  letGo();
+}
+
+function receive() {
+  const value = valueAsObject(props.value);
+  const isEmpty = !value?.costs?.length;
+  empty.hidden = !isEmpty;
+  page.hidden = isEmpty;
+  empty.textContent = value?.empty || "What silencing each head costs will appear here.";
+  if (isEmpty) settle({ silenced: [], silenced_kv: [] });
+  else show(value);
+  countAsPainted();
+}
+
+function show(value) {
+  const late = isLate(value);
+  const before = state.value;
+  state.value = value;
+  root.style.setProperty("--variant", value.colour);
+  title.textContent = value.label;
+  const hasSameGrid = ["layers", "heads", "kv_heads"].every((name) => before?.[name] === value[name]);
+  if (!hasSameGrid) buildGrid(value);
+  if (!late) settle(value);
+  paint();
+  paintLegend(largestCost());
+}
+
+grid.addEventListener("click", (event) => switchUnder(event) && press([switchUnder(event).name]));
+grid.addEventListener("pointerover", (event) => point(switchUnder(event)));
+grid.addEventListener("pointerleave", letGo);
+grid.addEventListener("focusin", (event) => point(switchUnder(event)));
+grid.addEventListener("focusout", () => point(null));
+grid.addEventListener("keydown", moveFocus);
+watch("value", receive);
+receive();
