@@ -29,6 +29,7 @@ def silenced(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Col
         model: the model, which stays as it is.
         heads: (layer, query head) of each to silence, from 0.
         kv_heads: (layer, key/value head) of each to silence, from 0.
+
     Raises:
         ValueError: the model has no such head.
     """
