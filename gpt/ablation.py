@@ -22,8 +22,8 @@ def silenced(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Col
     """A model that differs from this one only in that some heads are silent; it shares all other weights.
 
     A silent query head adds nothing to the residual stream: the output projection's columns that read it are zero. A
-    silent key/value head has only zeros as keys and values, so every query head that shares it reads zeros. What is made
-    inside `torch.inference_mode` can only be used there.
+    silent key/value head has only zeros as keys and values, so every query head that shares it reads zeros. A model
+    made inside `torch.inference_mode` can only be used there.
 
     Args:
         model: the model, which stays as it is.

@@ -56,24 +56,27 @@ class AttentionHandlers:
         self._looks: OrderedDict[str, Look] = OrderedDict()
         self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
-    def look(self, name: Any, second: Any, text: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    def look(self, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
         """Look at a text with one model or two.
 
         Args:
             name: of the model, as the catalogue knows it.
             second: of another, to stand beside it; "" for none.
             text: what they read.
+            looked: what the tab remembers of its look before.
 
         Returns:
             Values for `attention_map` and `step_slider`, and what the tab remembers: a key, and the names.
         """
         with one_sentence():
-            return self._look(name, second, text)
+            return self._look(name, second, text, looked)
 
-    def _look(self, name: Any, second: Any, text: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    def _look(self, name: Any, second: Any, text: Any, looked: Any) -> tuple[Any, ...]:
         torch.set_num_threads(1)  # trainers beside it keep their core
         models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
         look = take_look(models, require_text("the text", text, _LONGEST_SENT))
+        if isinstance(looked, list) and looked and looked[0] in self._looks:
+            self._looks[looked[0]].is_past = True
         key = secrets.token_hex(8)
         self._looks[key] = look
         while len(self._looks) > _MOST_LOOKS:
@@ -84,7 +87,7 @@ class AttentionHandlers:
         slider = {"steps": steps, "index": steps.index(step) if step in steps else 0, "label": look.first.label}
         return map_view(look), slider, [key, name, second]
 
-    def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[Any, ...]:
         """The same look at another step of the first model's training."""
         with one_sentence():
             key, name, second = self._remembered(looked)
@@ -92,7 +95,7 @@ class AttentionHandlers:
             if not steps:
                 raise ValueError("of this model no other steps are kept; choose one that was trained here")
             step = require_whole("the step", getattr(chosen, "step", None), 0, steps[-1])
-            return self._look(at_step(name, step), second, self._looks[key].text)
+            return self._look(at_step(name, step), second, self._looks[key].text, looked)
 
     def measure(self, looked: Any) -> tuple[Any, ...]:
         """The numbers of every head, the receptive field of the last token, and what is expected after the text."""
@@ -100,7 +103,9 @@ class AttentionHandlers:
             return _EMPTY_BELOW, _EMPTY_BELOW, _EMPTY_BELOW
         with one_sentence():
             look = self._find(looked)
-            return heads_view(look), field_view(look, len(look.tokens) - 1), outcomes_view(look)
+            views = heads_view(look), field_view(look, len(look.tokens) - 1), outcomes_view(look)
+            # A look that came meanwhile has views of its own, which this must not come after.
+            return tuple(gr.skip() for _ in views) if look.is_past else views
 
     def silence_each(self, looked: Any) -> Iterator[Any]:
         """What silencing each head costs, one layer after another."""
@@ -117,6 +122,8 @@ class AttentionHandlers:
                 return  # measured before; or large, where heads are silenced by hand alone
             measured = []
             for layer in silencing_costs(look.first.model, look.ids):
+                if look.is_past:
+                    return
                 measured.append(layer)
                 look.silencing = list(measured)
                 yield silence_view(look)
@@ -161,7 +168,7 @@ class AttentionHandlers:
             raise ValueError("there is nothing to look into yet, or it was too long ago; press Look")
         return looked
 
-    def opened(self, seen: Any, name: Any, second: Any, text: Any) -> tuple[Any, ...]:
+    def opened(self, seen: Any, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
         """On opening the tab: the models there are now, and the chosen one's attention, or why there is none."""
         choices = self.catalogue.choices(seen)
         there = [known for _, known in choices]
@@ -171,7 +178,7 @@ class AttentionHandlers:
         if chosen is None:
             return *lists, gr.skip(), gr.skip(), gr.skip()
         try:
-            return *lists, *self._look(chosen, also, text)
+            return *lists, *self._look(chosen, also, text, looked)
         except ValueError as error:
             return *lists, {"empty": sentence(error)}, {"steps": [], "index": 0, "label": ""}, None
 
@@ -276,13 +283,13 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     pressed = gr.on(
         [look.click, name.input, second.input, text.submit],
         handlers.look,
-        [name, second, text],
+        [name, second, text, looked],
         shown,
         api_name="attention",
         **quiet,
     )
     stepped = slider.choose_step(handlers.look_at_step, looked, shown, **private)
-    opened = tab.select(handlers.opened, [seen, name, second, text], [name, second, *shown], **private)
+    opened = tab.select(handlers.opened, [seen, name, second, text, looked], [name, second, *shown], **private)
     for event in (pressed, stepped, opened):
         event.success(handlers.measure, looked, [table, reach, following], **private)
         event.success(handlers.silence_each, looked, silencing, **private)

@@ -42,6 +42,7 @@ class Look:
         text, ids, tokens: what they read: as text, as token ids (T,), and as the text of each token.
         silencing: what silencing costs in the first model, as far as it was measured, layer by layer.
         heads, kv_heads: (layer, head) of those that are silenced in the first model now.
+        is_past: whether the same page has looked at something else since.
     """
 
     models: list[ReadyModel]
@@ -51,6 +52,7 @@ class Look:
     silencing: list[Silencing] = field(default_factory=list)
     heads: list[tuple[int, int]] = field(default_factory=list)
     kv_heads: list[tuple[int, int]] = field(default_factory=list)
+    is_past: bool = False
 
     @property
     def first(self) -> ReadyModel:

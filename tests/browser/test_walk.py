@@ -138,7 +138,11 @@ def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     reads_a_text(visitor)
     compares_hostile_words(visitor)
     looks_at_attention(visitor)
+    silences_and_traces(visitor)
+    sets_two_models_against_each_other(visitor)
     looks_at_hostile_words(visitor)
+    goes_back_through_training(visitor)
+    takes_attention_home(visitor)
 
 
 def sees_how_shipped_models_learned(visitor: Visitor) -> None:
@@ -320,6 +324,60 @@ def looks_at_attention(visitor: Visitor) -> None:
     assert not visitor.witness.requests, "looking around asks the server for nothing"
 
 
+def silences_and_traces(visitor: Visitor) -> None:
+    page = visitor.page
+    table = page.locator("#head-table table")
+    expect(table.locator("tbody tr")).to_have_count(16)
+    table.get_by_role("columnheader", name=re.compile("previous token")).get_by_role("button").click()
+    expect(table.locator("th[aria-sort=descending]")).to_contain_text("previous token")
+    switches = page.locator("#silence button[aria-pressed]")
+    expect(switches).to_have_count(16)
+    expect(switches.last).not_to_contain_text("–")  # measured
+    switches.nth(1).click()
+    expect(page.locator("#silence")).to_contain_text(re.compile(r"with 1 head silenced [\d.]+, a change of [+−][\d.]+"))
+    expect(page.locator("#outcomes")).to_contain_text("1 head silenced")
+    page.get_by_role("button", name="sound all again").click()
+    expect(page.locator("#outcomes")).not_to_contain_text("silenced")
+    expect(page.locator("#receptive-field")).to_contain_text("largest influence outside the cone 0.")
+    visitor.looks_around("9-measured")
+
+
+def sets_two_models_against_each_other(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.chooses("Beside it", "gpt2, shipped")
+    expect(page.locator("#attention-map .frame")).to_have_count(3)
+    expect(page.locator("#attention-map .variant-name").first).to_contain_text("sliding-window")
+    expect(page.locator("#attention-map .thumbnail")).to_have_count(32)
+    expect(page.locator("#outcomes")).to_contain_text("gpt2")
+    visitor.looks_around("10-two-models")
+    visitor.chooses("Beside it", "none")
+    expect(page.locator("#attention-map .frame")).to_have_count(1)
+
+
+def goes_back_through_training(visitor: Visitor) -> None:
+    page = visitor.page
+    slider = page.locator("#step-slider")
+    range_ = slider.get_by_role("slider")
+    expect(range_).to_be_visible()
+    range_.focus()
+    for key, step in (("End", "[1-9]\\d*"), ("Home", "0")):
+        range_.press(key)
+        expect(slider).to_contain_text(re.compile(f"step {step}"))
+        expect(page.locator("#outcomes")).to_contain_text(re.compile(f"at step {step} on"))
+    expect(page.locator("#attention-map .variant-name").first).to_contain_text("gpt2 (run ")
+    visitor.looks_around("13-as-it-learned")
+
+
+def takes_attention_home(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("button", name="Take home").filter(visible=True).click()
+    visitor.presses("Prepare pictures and weights")
+    for name in ("head.png", "all-heads.svg", "attention.npz"):
+        stem, _, ending = name.partition(".")
+        expect(page.get_by_text(re.compile(f"{stem}.*{ending}")).filter(visible=True).first).to_be_visible()
+    visitor.looks_around("14-taken-home")
+
+
 def looks_at_hostile_words(visitor: Visitor) -> None:
     page = visitor.page
     text = visitor.box("Text")
@@ -327,7 +385,7 @@ def looks_at_hostile_words(visitor: Visitor) -> None:
     visitor.presses("Look")
     said = page.get_by_text(re.compile(r"The text has 630 characters; sliding-window looks at \d+ at most\."))
     expect(said).to_be_visible()
-    visitor.looks_around("9-too-long")
+    visitor.looks_around("11-too-long")
 
     text.fill(HOSTILE)
     visitor.chooses("Model", "gpt2, run")
@@ -336,4 +394,4 @@ def looks_at_hostile_words(visitor: Visitor) -> None:
     assert "".join(letters.all_inner_texts()) == HOSTILE.replace(" ", "␣")
     assert page.locator("#attention-map img").count() == 0
     expect(page.locator("#attention-map .variant-name")).to_contain_text("gpt2 (run ")
-    visitor.looks_around("10-hostile-text")
+    visitor.looks_around("12-hostile-text")

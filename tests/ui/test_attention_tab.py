@@ -291,6 +291,16 @@ def test_a_look_that_is_gone_says_so(attention_tab: AttentionHandlers, looked: A
         attention_tab.trace(looked, sent(position=0))
 
 
+def test_a_late_answer_does_not_cover_a_newer_look(attention_tab: AttentionHandlers) -> None:
+    _, _, first = attention_tab.look("shipped/gpt2", "", TEXT)
+    costs = attention_tab.silence_each(first)
+    next(costs)
+    _, _, second = attention_tab.look("shipped/gpt2", "", TEXT[:9], first)
+    assert all(view.get("__type__") == "update" for view in attention_tab.measure(first))
+    assert list(costs) == []
+    assert "rows" in json.loads(attention_tab.measure(second)[0])
+
+
 def test_old_looks_are_forgotten_with_their_files(attention_tab: AttentionHandlers) -> None:
     _, _, first = attention_tab.look("shipped/gpt2", "", "T")
     (path, *_) = attention_tab.export(first, "0,0")
