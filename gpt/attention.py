@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gpt.banded import banded_attention, banded_wins, explicit_mask
 from gpt.cache import LayerCache
 from gpt.config import check_attention
 from gpt.masks import attention_mask
@@ -78,15 +79,7 @@ class MultiHeadSelfAttention(nn.Module):
         key_positions = positions
         if cache is not None:
             keys, values, key_positions = cache.extend(keys, values)
-        bias, is_causal = self._mask(positions, key_positions, queries.dtype, from_start=start == 0)
-        mixed = F.scaled_dot_product_attention(
-            queries,
-            self._share(keys),
-            self._share(values),
-            attn_mask=bias,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=is_causal,
-        )  # (B, H, T, head_dim)
+        mixed = self._mix(queries, keys, values, positions, key_positions, start=start)  # (B, H, T, head_dim)
         return mixed.transpose(1, 2)
 
     def attention_weights(self, x: Tensor) -> Tensor:
@@ -117,6 +110,24 @@ class MultiHeadSelfAttention(nn.Module):
         repeats = self.num_heads // self.num_kv_heads
         return heads if repeats == 1 else heads.repeat_interleave(repeats, dim=1)
 
+    def _mix(
+        self, queries: Tensor, keys: Tensor, values: Tensor, positions: Tensor, key_positions: Tensor, *, start: int
+    ) -> Tensor:
+        """The values that each query reads, (B, H, T, head_dim), computed in the quickest way.
+
+        A text read from its start is read in blocks where that wins; every cache gives the first tokens their own keys
+        in their order, so a first chunk counts as well.
+        """
+        dropout_p = self.dropout if self.training else 0.0
+        window_size = self.window_size
+        if start == 0 and self.causal and window_size is not None and banded_wins(len(positions), window_size):
+            return banded_attention(queries, keys, values, window_size, alibi=self.alibi, dropout_p=dropout_p)
+        mask, is_causal = self._mask(positions, key_positions, queries.dtype, from_start=start == 0)
+        keys, values = self._share(keys), self._share(values)
+        return F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal
+        )
+
     def _mask(
         self, positions: Tensor, key_positions: Tensor, dtype: torch.dtype, *, from_start: bool
     ) -> tuple[Tensor | None, bool]:
@@ -131,11 +142,15 @@ class MultiHeadSelfAttention(nn.Module):
                 return None, False
             if from_start and (self.window_size is None or self.window_size >= length):
                 return None, True
-        allowed = attention_mask(positions, key_positions, self.window_size, self.causal)  # (T, K)
-        if not self.alibi:
-            return allowed, False
-        bias = alibi_bias(positions, key_positions, self.num_heads).to(dtype)
-        return bias.masked_fill(~allowed, -math.inf), False
+        mask = explicit_mask(
+            positions,
+            key_positions,
+            self.window_size,
+            causal=self.causal,
+            alibi_heads=self.num_heads if self.alibi else None,
+            dtype=dtype,
+        )
+        return mask, False
 
 
 class SlidingWindowAttention(MultiHeadSelfAttention):
