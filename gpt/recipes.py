@@ -1,17 +1,93 @@
-"""How to train: which optimizer moves which weights, and how the learning rate changes over a run."""
+"""How to train: the settings of a run, named sets of them, and how the learning rate changes over a run."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from gpt.config import check_number, check_whole_number
 
-if TYPE_CHECKING:
-    from gpt.trainer import TrainConfig
+SCHEDULES = ("linear", "cosine")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults are the "fast" recipe.
+
+    Attributes:
+        max_steps: updates to make.
+        batch_size: rows in a batch, each as long as the model's context.
+        learning_rate: of AdamW.
+        matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
+        warmup_steps: updates over which the rates rise.
+        schedule: "linear" or "cosine", the shape of their fall.
+        decay_share: the last share of the run, over which they fall.
+        final_rate: what they fall to, as a share of the full rate.
+        weight_decay: pull of matrices towards zero.
+        beta1, beta2: AdamW's averaging.
+        gradient_clip: longest gradient, over all weights; 0 does not clip.
+        eval_interval: updates between evaluations; there is also one before the first and one after the last.
+        eval_windows: validation windows used at these evaluations, evenly spaced; None uses all.
+        sample_length: characters written at each evaluation; 0 writes none.
+        sample_prompt: what they continue.
+        seed: of the batches, the samples and dropout. The weights have their own (`GPT2.initialize`).
+        device: "auto" takes cuda or mps where there is one, else cpu.
+    """
+
+    max_steps: int = 300
+    batch_size: int = 24
+    learning_rate: float = 3e-3
+    matrix_learning_rate: float | None = 0.02
+    warmup_steps: int = 10
+    schedule: str = "linear"
+    decay_share: float = 0.6
+    final_rate: float = 0.0
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    gradient_clip: float = 1.0
+    eval_interval: int = 25
+    eval_windows: int | None = 64
+    sample_length: int = 160
+    sample_prompt: str = "\n"
+    seed: int = 1337
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "batch_size", "eval_interval"):
+            check_whole_number(name, getattr(self, name))
+        for name in ("warmup_steps", "sample_length", "seed"):
+            check_whole_number(name, getattr(self, name), minimum=0)
+        if self.eval_windows is not None:
+            check_whole_number("eval_windows", self.eval_windows)
+        for name in ("learning_rate", "weight_decay", "gradient_clip"):
+            _check_range(name, getattr(self, name), 0, math.inf)
+        if self.matrix_learning_rate is not None:
+            _check_range("matrix_learning_rate", self.matrix_learning_rate, 0, math.inf)
+        for name in ("decay_share", "final_rate"):
+            _check_range(name, getattr(self, name), 0, 1)
+        for name in ("beta1", "beta2"):
+            _check_range(name, getattr(self, name), 0, 1)
+            if getattr(self, name) == 1:
+                raise ValueError(f"{name} is 1, which would never forget; give less, such as 0.9")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}")
+        for field_ in fields(self):
+            if "float" in str(field_.type) and getattr(self, field_.name) is not None:
+                # So that 0 and 0.0 are the same to everyone, a run's key included.
+                object.__setattr__(self, field_.name, float(getattr(self, field_.name)))
+
+
+def _check_range(name: str, value: Any, lowest: float, highest: float) -> None:
+    check_number(name, value)
+    if not lowest <= value <= highest:
+        allowed = f"{lowest} or more" if highest == math.inf else f"{lowest} to {highest}"
+        raise ValueError(f"{name} is {value}; give {allowed}")
+
 
 # Settings of `TrainConfig` by name: `TrainConfig(**RECIPES["nanogpt"])`.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -46,105 +122,3 @@ def rate_factor(step: int, config: TrainConfig) -> float:
     progress = min(1.0, max(0.0, 1 - (config.max_steps - step) / decay_steps))
     fall = progress if config.schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2
     return warmup * (1 - (1 - config.final_rate) * fall)
-
-
-def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """The optimizers of a run, one or two, each of whose groups holds its full rate as `initial_lr`.
-
-    The matrices inside the blocks go to Muon where `matrix_learning_rate` is set. Everything else (embeddings,
-    biases, norms) goes to AdamW, with weight decay on matrices only.
-    """
-    inside, outside = _split_matrices(model, muon=config.matrix_learning_rate is not None)
-    matrices = [p for p in outside if p.ndim >= 2]
-    vectors = [p for p in outside if p.ndim < 2]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            betas=(config.beta1, config.beta2),
-            fused=next(model.parameters()).device.type in ("cpu", "cuda"),
-        )
-    ]
-    if inside:
-        assert config.matrix_learning_rate is not None  # else nothing was split off
-        optimizers.append(StackedMuon(inside, lr=config.matrix_learning_rate, weight_decay=config.weight_decay))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-    return optimizers
-
-
-def _split_matrices(model: nn.Module, *, muon: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The weights of linear layers inside the blocks, and all others."""
-    inside: list[nn.Parameter] = []
-    outside: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (inside if muon and name.startswith("blocks.") and parameter.ndim == 2 else outside).append(parameter)
-    return inside, outside
-
-
-class StackedMuon(torch.optim.Optimizer):
-    """Muon (Jordan, 2024, https://kellerjordan.github.io/posts/muon/), with matrices of equal shape in one stack.
-
-    Muon replaces the momentum M = U S V^T of a matrix by about U V^T, so that every direction is moved by about the
-    same amount. `torch.optim.Muon` does this for one matrix after another; small models have many matrices of few
-    shapes, which go through the same iteration together. A test holds the two equal in float32.
-
-    Args:
-        matrices: two-dimensional parameters.
-        lr: learning rate, multiplied by sqrt(max(1, rows / columns)).
-        weight_decay: share of a weight, times lr, that each step takes away.
-        momentum: of the running sum of gradients, with Nesterov's look ahead.
-    """
-
-    def __init__(
-        self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
-    ) -> None:
-        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every matrix that has a gradient."""
-        for group in self.param_groups:
-            by_shape: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    rows, columns = matrix.shape
-                    direction = self._nesterov(matrix, group["momentum"])
-                    # Wide and tall matrices of the same sides share a stack: the iteration commutes with transposing.
-                    is_tall = rows > columns
-                    by_shape[min(rows, columns), max(rows, columns)].append(
-                        (matrix, direction.T if is_tall else direction)
-                    )
-            for members in by_shape.values():
-                directions = orthogonalized(torch.stack([direction for _, direction in members]))
-                for (matrix, _), direction in zip(members, directions, strict=True):
-                    rows, columns = matrix.shape
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
-                    matrix.add_(direction.T if rows > columns else direction, alpha=-scale)
-
-    def _nesterov(self, matrix: nn.Parameter, momentum: float) -> Tensor:
-        assert matrix.grad is not None
-        state = self.state[matrix]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(matrix.grad)
-        average = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
-        return matrix.grad.lerp(average, momentum)
-
-
-def orthogonalized(stack: Tensor, steps: int = 5) -> Tensor:
-    """About U V^T of each M = U S V^T in a stack (N, rows, columns) with rows <= columns.
-
-    Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X^T, whose coefficients drive every singular value to
-    between about 0.7 and 1.2 in five steps.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = stack / stack.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x

@@ -7,99 +7,19 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt.config import check_number, check_whole_number
 from gpt.corpus import BatchStream, Corpus, validation_windows
 from gpt.generation import evaluation_mode, extend_ids
 from gpt.model import GPT2
-from gpt.recipes import build_optimizers, rate_factor
+from gpt.optimizers import build_optimizers
+from gpt.recipes import TrainConfig, rate_factor
 from gpt.seeds import derived_seed
-
-SCHEDULES = ("linear", "cosine")
-DEVICES = ("auto", "cuda", "mps", "cpu")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train; the defaults are the "fast" recipe of `gpt.recipes`.
-
-    Attributes:
-        max_steps: updates to make.
-        batch_size: rows in a batch, each as long as the model's context.
-        learning_rate: of AdamW.
-        matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
-        warmup_steps: updates over which the rates rise.
-        schedule: "linear" or "cosine", the shape of their fall.
-        decay_share: the last share of the run, over which they fall.
-        final_rate: what they fall to, as a share of the full rate.
-        weight_decay: pull of matrices towards zero.
-        beta1, beta2: AdamW's averaging.
-        gradient_clip: longest gradient, over all weights; 0 does not clip.
-        eval_interval: updates between evaluations; there is also one before the first and one after the last.
-        eval_windows: validation windows used at these evaluations, evenly spaced; None uses all.
-        sample_length: characters written at each evaluation; 0 writes none.
-        sample_prompt: what they continue.
-        seed: of the batches, the samples and dropout. The weights have their own (`GPT2.initialize`).
-        device: "auto" takes cuda or mps where there is one, else cpu.
-    """
-
-    max_steps: int = 300
-    batch_size: int = 24
-    learning_rate: float = 3e-3
-    matrix_learning_rate: float | None = 0.02
-    warmup_steps: int = 10
-    schedule: str = "linear"
-    decay_share: float = 0.6
-    final_rate: float = 0.0
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    gradient_clip: float = 1.0
-    eval_interval: int = 25
-    eval_windows: int | None = 64
-    sample_length: int = 160
-    sample_prompt: str = "\n"
-    seed: int = 1337
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "eval_interval"):
-            check_whole_number(name, getattr(self, name))
-        for name in ("warmup_steps", "sample_length", "seed"):
-            check_whole_number(name, getattr(self, name), minimum=0)
-        if self.eval_windows is not None:
-            check_whole_number("eval_windows", self.eval_windows)
-        for name in ("learning_rate", "weight_decay", "gradient_clip"):
-            _check_range(name, getattr(self, name), 0, math.inf)
-        if self.matrix_learning_rate is not None:
-            _check_range("matrix_learning_rate", self.matrix_learning_rate, 0, math.inf)
-        for name in ("decay_share", "final_rate"):
-            _check_range(name, getattr(self, name), 0, 1)
-        for name in ("beta1", "beta2"):
-            _check_range(name, getattr(self, name), 0, 1)
-            if getattr(self, name) == 1:
-                raise ValueError(f"{name} is 1, which would never forget; give less, such as 0.9")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
-        if self.device not in DEVICES:
-            raise ValueError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}")
-        for field_ in fields(self):
-            if "float" in str(field_.type) and getattr(self, field_.name) is not None:
-                # So that 0 and 0.0 are the same to everyone, a run's key included.
-                object.__setattr__(self, field_.name, float(getattr(self, field_.name)))
-
-
-def _check_range(name: str, value: Any, lowest: float, highest: float) -> None:
-    check_number(name, value)
-    if not lowest <= value <= highest:
-        allowed = f"{lowest} or more" if highest == math.inf else f"{lowest} to {highest}"
-        raise ValueError(f"{name} is {value}; give {allowed}")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from gpt.checkpoint import load_checkpoint
 from gpt.config import make_config
 from gpt.corpus import Corpus, load_corpus
 from gpt.exports import export_run, reproduction_script
+from gpt.recipes import TrainConfig
 from gpt.run import Run, RunRequest
 from gpt.runs import Runs
-from gpt.trainer import TrainConfig
 
 PROJECT = Path(__file__).parents[1]
 

@@ -13,7 +13,8 @@ from torch.optim import _muon
 from torch.testing import assert_close
 
 from gpt import RECIPES, TrainConfig
-from gpt.recipes import StackedMuon, build_optimizers, orthogonalized, rate_factor
+from gpt.optimizers import StackedMuon, build_optimizers, orthogonalized
+from gpt.recipes import rate_factor
 
 SHAPES = [(16, 16), (16, 16), (16, 64), (64, 16), (64, 16), (8, 16), (3, 1), (1, 5)]
 
