@@ -32,8 +32,9 @@ from gpt.config import GPTConfig, changes_from_gpt2, variant_name
 from gpt.costs import parameter_count
 from gpt.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
 from gpt.model import GPT2
+from gpt.recipes import TrainConfig
 from gpt.tokenizer import CharTokenizer
-from gpt.trainer import TrainConfig, TrainEvent, TrainingState
+from gpt.trainer import TrainEvent, TrainingState
 
 _FORMAT = "gpt-lab-1"
 _LARGEST_HISTORY = 20_000_000  # bytes
@@ -268,11 +269,6 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {_FORMAT} checkpoint")
     return description
-
-
-def list_checkpoints(parent: str | Path) -> list[str]:
-    """Names of the checkpoint folders directly below a folder, sorted."""
-    return sorted(path.parent.name for path in Path(parent).glob("*/config.json") if path.parent.name[0] != ".")
 
 
 def _from_json(kind: type[Any], values: Any, folder: Path) -> Any:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from gpt.seeds import seeded_generator
 from gpt.tokenizer import CharTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
 
@@ -59,6 +59,8 @@ class Corpus:
             ValueError: the text is too short to split, has one character only, or more different ones than a
                 character model can sensibly learn.
         """
+        import torch  # not before: the names of the corpora are known without it
+
         tokenizer = CharTokenizer.from_text(text)
         if tokenizer.vocab_size < 2:
             what = f"only the character {text[0]!r}" if text else "no text"
@@ -81,6 +83,8 @@ class Corpus:
         The counts come from the training part, with one added to each pair. None where the vocabulary is too large
         for a table of pairs.
         """
+        import torch
+
         vocab_size = self.tokenizer.vocab_size
         if vocab_size > _LARGEST_BIGRAM_TABLE:
             return None
@@ -204,6 +208,10 @@ class BatchStream:
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of batch `number`, (B, T) each: random windows, the targets one token further."""
+        import torch
+
+        from gpt.seeds import seeded_generator
+
         generator = seeded_generator(self.seed, "batch", number)
         starts = torch.randint(len(self.ids) - self.context_length, (self.batch_size,), generator=generator)
         rows = starts[:, None] + torch.arange(self.context_length + 1)  # (B, T + 1)
@@ -225,6 +233,8 @@ def validation_windows(ids: Tensor, context_length: int, most: int | None = None
     Raises:
         ValueError: fewer than two tokens, so that there is nothing to predict.
     """
+    import torch
+
     if len(ids) < 2:
         raise ValueError(f"the text to evaluate on has {len(ids)} characters; it needs at least 2")
     count = -(-(len(ids) - 1) // context_length)

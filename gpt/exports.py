@@ -68,7 +68,7 @@ def export_attention(
     one = attention_figure(weights[layer, head], config, tokens, f"{label}: layer {layer + 1}, head {head + 1}")
     every = attention_grid_figure(weights, config, f"{label}: all heads")
     files = []
-    for name, figure in (("head", one), ("all-heads", every)):
+    for name, figure in ((f"layer-{layer + 1}-head-{head + 1}", one), ("all-heads", every)):
         for ending in ("png", "svg"):
             files.append(folder / f"{name}.{ending}")
             save_figure(figure, files[-1])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import overload
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from gpt.attention import MultiHeadSelfAttention
 from gpt.cache import KVCache
@@ -17,6 +18,17 @@ from gpt.config import GPTConfig, check_whole_number
 from gpt.layers import GPT2Block, GPT2LayerNorm, GPT2OutputLayer
 from gpt.positions import RotaryPositionalEncoding
 from gpt.seeds import seeded_generator
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Layers made under this draw no starting values, as `initialize` does: no global random stream is touched."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (nn.init.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 class GPT2(nn.Module):
@@ -66,19 +78,15 @@ class GPT2(nn.Module):
             dropout=dropout,
             rope_base=rope_base,
         )
-        device = torch.get_default_device()
-        # Parts are made without memory and without drawing from PyTorch's global random stream, then filled once.
-        with torch.device("meta"):
+        with _NothingDrawn():
             self.token_embedding = nn.Embedding(vocab_size, embed_size)
             self.position_embedding = nn.Embedding(context_length, embed_size) if positions == "learned" else None
             self.dropout = nn.Dropout(dropout)
             self.blocks = nn.ModuleList(self._block() for _ in range(num_layers))
             self.final_norm = GPT2LayerNorm(embed_size)
             self.output_layer = GPT2OutputLayer(embed_size, vocab_size)
-        if device.type != "meta":
-            self.to_empty(device=device)
         self.output_layer.weight = self.token_embedding.weight
-        if device.type != "meta":
+        if self.device.type != "meta":
             self.initialize()
 
     def _block(self) -> GPT2Block:

@@ -12,14 +12,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+import gpt
 from gpt.config import GPTConfig, check_whole_number
-from gpt.corpus import BatchStream, Corpus
 from gpt.costs import flops_per_token, parameter_count
-from gpt.model import GPT2
-from gpt.trainer import TrainConfig, Trainer, TrainEvent
+from gpt.recipes import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,10 @@ class Member:
     label: str
     config: GPTConfig
     seed: int
-    events: list[TrainEvent] = field(default_factory=list)
+    events: list[gpt.trainer.TrainEvent] = field(default_factory=list)
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     shared_digest: str = ""
-    trainer: Trainer | None = None
+    trainer: gpt.trainer.Trainer | None = None
 
     @property
     def best_loss(self) -> float | None:
@@ -152,7 +153,7 @@ class Member:
         best = [] if self.trainer is None else [self.trainer.best_step]
         return sorted({*self.snapshots, *best})
 
-    def model_at(self, step: int | None = None) -> GPT2:
+    def model_at(self, step: int | None = None) -> gpt.model.GPT2:
         """A copy of the model as it was at one of the `kept_steps`, by default at its best evaluation so far."""
         if self.trainer is not None and step in (None, self.trainer.best_step):
             weights = self.trainer.best_weights
@@ -160,7 +161,7 @@ class Member:
             weights = self.snapshots[step]
         else:
             raise ValueError(f"no weights were kept at step {step}; choose one of {self.kept_steps}")
-        model = GPT2.from_config(self.config).eval()
+        model = gpt.model.GPT2.from_config(self.config).eval()
         model.load_weights(weights)
         return model
 
@@ -177,7 +178,7 @@ class Run:
         version: grows whenever there is something new to see.
     """
 
-    def __init__(self, request: RunRequest, corpus: Corpus, owner: str) -> None:
+    def __init__(self, request: RunRequest, corpus: gpt.corpus.Corpus, owner: str) -> None:
         self.key = request.key
         self.request = request
         self.corpus = corpus
@@ -222,9 +223,9 @@ class Run:
         return ["" if member.trainer is None else member.trainer.batches_digest for member in self.members]
 
 
-def check_fit(config: GPTConfig, corpus: Corpus, training: TrainConfig) -> None:
+def check_fit(config: GPTConfig, corpus: gpt.corpus.Corpus, training: TrainConfig) -> None:
     """Raise ValueError unless a model of this configuration can be trained on this corpus; allocates nothing."""
-    BatchStream(corpus.train_ids, training.batch_size, config.context_length, training.seed)
+    gpt.corpus.BatchStream(corpus.train_ids, training.batch_size, config.context_length, training.seed)
     if config.vocab_size != corpus.tokenizer.vocab_size:
         raise ValueError(f"the model knows {config.vocab_size} tokens and the corpus has {corpus.tokenizer.vocab_size}")
 
@@ -234,10 +235,10 @@ def is_snapshot_step(step: int) -> bool:
     return step == 0 or str(step).rstrip("0") in ("1", "3")
 
 
-def new_trainer(member: Member, run: Run) -> Trainer:
-    model = GPT2.from_config(member.config)
+def new_trainer(member: Member, run: Run) -> gpt.trainer.Trainer:
+    model = gpt.model.GPT2.from_config(member.config)
     model.initialize(member.seed)
-    return Trainer(model, run.corpus, replace(run.request.training, seed=member.seed, device="cpu"))
+    return gpt.trainer.Trainer(model, run.corpus, replace(run.request.training, seed=member.seed, device="cpu"))
 
 
 def make_trainers(run: Run) -> None:
@@ -250,7 +251,7 @@ def make_trainers(run: Run) -> None:
             member.shared_digest = digest
 
 
-def shared_digests(models: Sequence[GPT2]) -> list[str]:
+def shared_digests(models: Sequence[gpt.model.GPT2]) -> list[str]:
     """For each model, the digest of the tensors that all of them have, by name and shape."""
     tensors = [dict(model.named_parameters()) for model in models]
     shared = [
@@ -269,7 +270,7 @@ def _digest(tensors: Mapping[str, Tensor], names: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def recorded_events(member: Member) -> Iterator[TrainEvent]:
+def recorded_events(member: Member) -> Iterator[gpt.trainer.TrainEvent]:
     """The events of a member's training, each noted down with its snapshot, and none twice after a pause."""
     assert member.trainer is not None  # made before the stream is
     for event in member.trainer.events():

@@ -16,11 +16,9 @@ import threading
 import time
 from dataclasses import replace
 
-import torch
-
-from gpt.corpus import Corpus
+import gpt
 from gpt.costs import flops_per_token
-from gpt.model import GPT2
+from gpt.recipes import TrainConfig
 from gpt.run import (
     Limits,
     NotYourRun,
@@ -32,7 +30,6 @@ from gpt.run import (
     new_trainer,
     recorded_events,
 )
-from gpt.trainer import TrainConfig, Trainer, TrainingDiverged, TrainingState
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +52,7 @@ class Runs:
 
     # --- Asking for a run -------------------------------------------------------------------------------------------
 
-    def submit(self, request: RunRequest, corpus: Corpus, visitor: str, *, restart: bool = False) -> Run:
+    def submit(self, request: RunRequest, corpus: gpt.corpus.Corpus, visitor: str, *, restart: bool = False) -> Run:
         """Start a run, or join the one that is already there.
 
         Args:
@@ -133,7 +130,7 @@ class Runs:
                 copied.goal = states[0].step
             return self._start(copied)
 
-    def _states(self, run: Run) -> list[TrainingState]:
+    def _states(self, run: Run) -> list[gpt.trainer.TrainingState]:
         """Where each model of a run is now, between two steps."""
         with self._changed:
             run.copiers += 1
@@ -271,11 +268,13 @@ class Runs:
         """Train a model of almost no size, in the background, so that the first visitor need not wait for imports."""
 
         def train_one_step() -> None:
+            import torch
+
             torch.set_num_threads(1)
-            corpus = Corpus.from_text("warm-up", "to be or not to be, " * 4)
-            model = GPT2(corpus.tokenizer.vocab_size, 8, 1, 8, 1, context_length=8)
+            corpus = gpt.corpus.Corpus.from_text("warm-up", "to be or not to be, " * 4)
+            model = gpt.model.GPT2(corpus.tokenizer.vocab_size, 8, 1, 8, 1, context_length=8)
             training = TrainConfig(max_steps=1, batch_size=1, sample_length=1, device="cpu")
-            for _ in Trainer(model, corpus, training).events():
+            for _ in gpt.trainer.Trainer(model, corpus, training).events():
                 pass
 
         threading.Thread(target=train_one_step, name="warm-up", daemon=True).start()
@@ -294,6 +293,8 @@ class Runs:
     # --- The work ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        import torch
+
         torch.set_num_threads(1)  # trainers with more threads than cores slow each other many times over
         while True:
             with self._changed:
@@ -305,7 +306,7 @@ class Runs:
                 self._set_status(run, "running", "")
             try:
                 self._train(run)
-            except TrainingDiverged as error:
+            except gpt.trainer.TrainingDiverged as error:
                 self._finish(run, "failed", f"Stopped: {error}.")
             except Exception as error:  # a fault of ours must not take the worker with it
                 _log.exception("run %s broke", run.key)

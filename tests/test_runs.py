@@ -125,7 +125,7 @@ def test_another_visitor_cannot_restart_a_run_under_way(lab, request_for, corpus
 def test_what_is_outside_the_limits_is_refused_before_anything_is_built(
     lab, request_for, corpus, monkeypatch, limits, changes, message
 ):
-    monkeypatch.setattr(gpt.runs, "GPT2", None)
+    monkeypatch.setattr(gpt.model, "GPT2", None)
     request = request_for(*changes.pop("kinds", ()), **changes)
     runs = lab(**limits)
     with pytest.raises(RunRefused, match=message):

@@ -11,23 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 
-from gpt.ablation import silencing_costs
+import gpt
+from gpt import ui
 from gpt.config import GPTConfig
-from gpt.exports import export_attention
-from gpt.probes import attention_maps
-from gpt.ui.attention_views import (
-    LONGEST_TEXT,
-    Look,
-    can_silence_all,
-    field_view,
-    heads_view,
-    map_view,
-    outcomes_view,
-    silence_view,
-    take_look,
-)
 from gpt.ui.catalogue import Catalogue, at_step
 from gpt.ui.components.attention_map import attention_map
 from gpt.ui.components.head_table import head_table
@@ -37,6 +24,7 @@ from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence
 
+LONGEST_TEXT = 256  # tokens; a larger map could not be read
 _MOST_LOOKS = 48  # held in memory; the oldest is forgotten first
 _LONGEST_SENT = 100_000  # characters that are read at all, to say by how much a text is too long
 _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
@@ -53,7 +41,7 @@ class AttentionHandlers:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self._looks: OrderedDict[str, Look] = OrderedDict()
+        self._looks: OrderedDict[str, ui.attention_views.Look] = OrderedDict()
         self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
     def look(self, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
@@ -72,9 +60,9 @@ class AttentionHandlers:
             return self._look(name, second, text, looked)
 
     def _look(self, name: Any, second: Any, text: Any, looked: Any) -> tuple[Any, ...]:
-        torch.set_num_threads(1)  # trainers beside it keep their core
+        ui.model_views.use_one_thread()
         models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
-        look = take_look(models, require_text("the text", text, _LONGEST_SENT))
+        look = ui.attention_views.take_look(models, require_text("the text", text, _LONGEST_SENT))
         if isinstance(looked, list) and looked and looked[0] in self._looks:
             self._looks[looked[0]].is_past = True
         key = secrets.token_hex(8)
@@ -84,8 +72,12 @@ class AttentionHandlers:
             shutil.rmtree(Path(self._exports.name) / oldest, ignore_errors=True)
         steps = self.catalogue.steps(name)
         step = self.catalogue.step_of(name)
-        slider = {"steps": steps, "index": steps.index(step) if step in steps else 0, "label": look.first.label}
-        return map_view(look), slider, [key, name, second]
+        slider = {
+            "steps": steps,
+            "index": steps.index(step) if step in steps else 0,
+            "label": f"As it learned, {look.first.label}",
+        }
+        return ui.attention_views.map_view(look), slider, [key, name, second]
 
     def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[Any, ...]:
         """The same look at another step of the first model's training."""
@@ -103,7 +95,11 @@ class AttentionHandlers:
             return _EMPTY_BELOW, _EMPTY_BELOW, _EMPTY_BELOW
         with one_sentence():
             look = self._find(looked)
-            views = heads_view(look), field_view(look, len(look.tokens) - 1), outcomes_view(look)
+            views = (
+                ui.attention_views.heads_view(look),
+                ui.attention_views.field_view(look, len(look.tokens) - 1),
+                ui.attention_views.outcomes_view(look),
+            )
             # A look that came meanwhile has views of its own, which this must not come after.
             return tuple(gr.skip() for _ in views) if look.is_past else views
 
@@ -117,16 +113,16 @@ class AttentionHandlers:
             if len(look.ids) < 2:
                 yield {"empty": "A text of one token has no loss to compare; give a longer one."}
                 return
-            yield silence_view(look)
-            if look.silencing or not can_silence_all(look.config, len(look.ids)):
+            yield ui.attention_views.silence_view(look)
+            if look.silencing or not ui.attention_views.can_silence_all(look.config, len(look.ids)):
                 return  # measured before; or large, where heads are silenced by hand alone
             measured = []
-            for layer in silencing_costs(look.first.model, look.ids):
+            for layer in gpt.ablation.silencing_costs(look.first.model, look.ids):
                 if look.is_past:
                     return
                 measured.append(layer)
                 look.silencing = list(measured)
-                yield silence_view(look)
+                yield ui.attention_views.silence_view(look)
 
     def silence(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
         """Silence these heads of the first model, and no others: the change of its loss and of what it expects."""
@@ -137,7 +133,7 @@ class AttentionHandlers:
             before = look.heads, look.kv_heads
             look.heads, look.kv_heads = heads, kv_heads
             try:
-                return silence_view(look), outcomes_view(look)
+                return ui.attention_views.silence_view(look), ui.attention_views.outcomes_view(look)
             except ValueError:
                 look.heads, look.kv_heads = before
                 raise
@@ -146,7 +142,9 @@ class AttentionHandlers:
         """What can reach the output at the chosen token, and what does."""
         with one_sentence():
             look = self._find(looked)
-            return field_view(look, require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1))
+            return ui.attention_views.field_view(
+                look, require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
+            )
 
     def export(self, looked: Any, chosen: Any) -> list[str]:
         """Pictures and weights of the first model's attention; `chosen` is "layer,head" of the large map."""
@@ -155,12 +153,12 @@ class AttentionHandlers:
             head = _head_in_text(chosen, look.config)
             folder = Path(self._exports.name) / self._remembered(looked)[0]
             folder.mkdir(exist_ok=True)
-            weights = attention_maps(look.first.model, look.ids[None])[:, 0]
-            files = export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
+            weights = gpt.probes.attention_maps(look.first.model, look.ids[None])[:, 0]
+            files = gpt.exports.export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
             return [str(path) for path in files]
 
-    def _find(self, looked: Any) -> Look:
-        torch.set_num_threads(1)  # trainers beside it keep their core
+    def _find(self, looked: Any) -> ui.attention_views.Look:
+        ui.model_views.use_one_thread()
         return self._looks[self._remembered(looked)[0]]
 
     def _remembered(self, looked: Any) -> list[Any]:
@@ -170,7 +168,7 @@ class AttentionHandlers:
 
     def opened(self, seen: Any, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
         """On opening the tab: the models there are now, and the chosen one's attention, or why there is none."""
-        choices = self.catalogue.choices(seen)
+        choices = self.catalogue.choices(seen, snapshots=False)
         there = [known for _, known in choices]
         chosen = name if name in there else (there[0] if there else None)
         also = second if second in there else ""
@@ -227,7 +225,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         seen: the keys of the runs this visitor has watched.
     """
     handlers = AttentionHandlers(catalogue)
-    choices = catalogue.choices([])
+    choices = catalogue.choices([], snapshots=False)
     with_window = next((name for _, name in choices if name.endswith("sliding-window")), None)
     looked = gr.State(None)
     with gr.Row(elem_classes="strip"):
@@ -263,13 +261,16 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         look = gr.Button("Look", variant="primary", scale=0, min_width=96)
     slider = step_slider({"steps": [], "index": 0, "label": ""}, elem_id="step-slider")
     drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map")
-    _section("What each head does", "Measured on this text; press a row to see its map above.")
+    _section("What each head does", "In the first model, measured on this text; press a row to see its map.")
     table = head_table(_EMPTY_BELOW, elem_id="head-table")
-    _section("Silence a head", "Switch heads off, and see what the loss and the next characters do.")
+    _section("Silence a head", "Switch heads of the first model off, and see what the loss and the next characters do.")
     with gr.Row(elem_classes="halves"):
         silencing = silence(_EMPTY_BELOW, elem_id="silence")
         following = outcomes(_EMPTY_BELOW, elem_id="outcomes")
-    _section("What can reach a character", "The masks say what could count, the gradient how much it does.")
+    _section(
+        "What can reach a character",
+        "In the first model: the masks say what could count, the gradient how much it does.",
+    )
     reach = receptive_field(_EMPTY_BELOW, elem_id="receptive-field")
     with gr.Accordion("Take home", open=False):
         chosen_head = gr.Textbox("0,0", visible=False)
@@ -293,8 +294,8 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     for event in (pressed, stepped, opened):
         event.success(handlers.measure, looked, [table, reach, following], **private)
         event.success(handlers.silence_each, looked, silencing, **private)
-    silencing.silence(handlers.silence, looked, [silencing, following], trigger_mode="always_last", **private)
-    reach.choose(handlers.trace, looked, reach, trigger_mode="always_last", **private)
+    silencing.silence(handlers.silence, looked, [silencing, following], trigger_mode="multiple", **private)
+    reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
     export.click(
         handlers.export, [looked, chosen_head], files, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
     )

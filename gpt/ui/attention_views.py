@@ -19,6 +19,7 @@ from gpt.masks import attention_mask
 from gpt.model import GPT2
 from gpt.probes import attention_maps
 from gpt.receptive_field import influence, receptive_field
+from gpt.ui.attention_tab import LONGEST_TEXT
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.components.attention_map import attention_map_value, pack_attention
 from gpt.ui.components.head_table import head_table_value
@@ -27,7 +28,6 @@ from gpt.ui.components.receptive_field import receptive_field_value
 from gpt.ui.components.silence import silence_value
 from gpt.ui.theme import variant_style
 
-LONGEST_TEXT = 256  # tokens; a larger map could not be read
 _MOST_CELLS = 36 * LONGEST_TEXT**2  # of all maps of a model together; more would be heavy to send
 _MOST_FLOPS = 5e11  # that a map of all silenced heads may take: some seconds on one core
 _MOST_BARS = 8
@@ -211,6 +211,7 @@ def field_view(look: Look, position: int) -> str:
         formula=_reach_in_numbers(config),
         reach=config.receptive_field,
         outside=lengths.masked_fill(reaches, 0).max().item(),
+        note="Traced is the logit of the character that the model expects most at that place.",
     )
 
 

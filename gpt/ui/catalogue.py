@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+import gpt
 from gpt.config import variant_name
-from gpt.model import GPT2
-from gpt.pretrained import load_pretrained
+from gpt.folders import list_checkpoints
 from gpt.run import Member, Run
 from gpt.runs import Runs
 from gpt.tokenizer import Tokenizer
-from gpt.uploads import load_checkpoint_zip
 
 _MOST_UPLOADS = 24  # held in memory; the oldest is forgotten first
 ORIGINAL = "original/gpt2"
@@ -38,7 +36,7 @@ class ReadyModel:
     label: str
     note: str
     variant: str
-    model: GPT2
+    model: gpt.model.GPT2
     tokenizer: Tokenizer
 
 
@@ -57,22 +55,23 @@ class Catalogue:
         self._folder = folder
         self._runs = runs
         self.shipped = list_checkpoints(folder)
-        self._checkpoints: dict[str, Checkpoint] = {}
+        self._checkpoints: dict[str, gpt.checkpoint.Checkpoint] = {}
         self._uploads: OrderedDict[str, ReadyModel] = OrderedDict()
         self._original: ReadyModel | None = None
         self._lock = threading.Lock()
 
-    def choices(self, seen: Any) -> list[tuple[str, str]]:
+    def choices(self, seen: Any, *, snapshots: bool = True) -> list[tuple[str, str]]:
         """(what the page shows, name) of every model that a visitor can choose.
 
         Args:
             seen: the keys of the runs they have watched and the names of their uploads, the latest last.
+            snapshots: whether models are listed as they were at earlier steps, too.
         """
         own: list[tuple[str, str]] = []
         for item in reversed(seen if isinstance(seen, list) else []):
             run = self._runs.find(item) if isinstance(item, str) else None
             if run is not None:
-                own += _run_choices(run)
+                own += _run_choices(run, snapshots)
             elif item in self._uploads:
                 own.append((f"{self._uploads[item].label}, uploaded", item))
         shipped = [(f"{name}, shipped", f"shipped/{name}") for name in self.shipped]
@@ -115,11 +114,11 @@ class Catalogue:
             return None
         return run, run.members[int(number)], int(step) if step else None
 
-    def checkpoint(self, name: str) -> Checkpoint:
+    def checkpoint(self, name: str) -> gpt.checkpoint.Checkpoint:
         """A shipped checkpoint, loaded once."""
         with self._lock:
             if name not in self._checkpoints:
-                self._checkpoints[name] = load_checkpoint(self._folder / name)
+                self._checkpoints[name] = gpt.checkpoint.load_checkpoint(self._folder / name)
             return self._checkpoints[name]
 
     def upload(self, content: bytes) -> str:
@@ -128,7 +127,7 @@ class Catalogue:
         Raises:
             CheckpointError: the file is not a sound checkpoint.
         """
-        checkpoint = load_checkpoint_zip(content)
+        checkpoint = gpt.uploads.load_checkpoint_zip(content)
         variant = variant_name(checkpoint.config)
         name = f"upload/{secrets.token_hex(8)}"
         ready = ReadyModel(variant, "uploaded", variant, checkpoint.model, checkpoint.tokenizer)
@@ -145,7 +144,7 @@ class Catalogue:
             PretrainedUnavailable: it is not here and cannot be fetched.
         """
         if self._original is None:
-            model, tokenizer = load_pretrained("gpt2")
+            model, tokenizer = gpt.pretrained.load_pretrained("gpt2")
             note = "the published weights, trained on 40 GB of web text"
             self._original = ReadyModel("GPT-2, original", note, "other", model.eval(), tokenizer)
         return ORIGINAL
@@ -162,7 +161,7 @@ def at_step(name: str, step: int) -> str:
     return f"{name.partition('@')[0]}@{step}"
 
 
-def _run_choices(run: Run) -> list[tuple[str, str]]:
+def _run_choices(run: Run, snapshots: bool) -> list[tuple[str, str]]:
     """The models of a run: each as it is best now, then as it was at its snapshots."""
     started = [(number, member) for number, member in enumerate(run.members) if member.kept_steps]
     best = [
@@ -171,7 +170,7 @@ def _run_choices(run: Run) -> list[tuple[str, str]]:
     earlier = [
         (f"{member_label(run, member)} at step {step:,}, run {run.key[:4]}", f"run/{run.key}/{number}@{step}")
         for number, member in started
-        for step in sorted(member.snapshots)
+        for step in sorted(member.snapshots if snapshots else ())
     ]
     return [*best, *earlier]
 

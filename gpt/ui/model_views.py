@@ -20,6 +20,11 @@ MOST_LOGITS = 512  # of a larger vocabulary the likeliest 200 are sent, and the 
 SENT_OF_MANY = 200
 
 
+def use_one_thread() -> None:
+    """Small models are fastest on one thread, and trainers beside them keep their core."""
+    torch.set_num_threads(1)
+
+
 class Column:
     """One model at its work: the text so far, how fast it came and what it took."""
 
@@ -81,7 +86,7 @@ def _kibibytes(count: int) -> str:
 
 def write_in_turns(columns: Sequence[Column], seconds: float) -> bool:
     """Let the columns write one token each in turn for about so long; returns whether any has more to write."""
-    torch.set_num_threads(1)  # small models are fastest so, and trainers beside them keep their core
+    use_one_thread()
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         has_written = [column.write_one() for column in columns]
@@ -109,7 +114,7 @@ def expectation(ready: ReadyModel, text: str, leave_out: bool) -> dict[str, Any]
         ids = torch.tensor([ready.tokenizer.encode(own_text)])[:, -ready.model.config.context_length :]
     except ValueError as error:
         return view | {"error": sentence(error), "tokens": [], "logits": []}
-    torch.set_num_threads(1)  # trainers beside it keep their core
+    use_one_thread()
     with evaluation_mode(ready.model):
         logits = ready.model(ids)[0, -1].double()
     ordered = logits.sort(descending=True)
@@ -133,7 +138,7 @@ def reading_view(ready: ReadyModel, text: str, leave_out: bool) -> dict[str, Any
     try:
         own_text, view["note"] = readable(ready, text, leave_out)
         ids = ready.tokenizer.encode(own_text)
-        torch.set_num_threads(1)  # trainers beside it keep their core
+        use_one_thread()
         reading = read_text(ready.model, torch.tensor(ids))
     except ValueError as error:
         return view | {"error": sentence(error), "tokens": [], "bits": [], "alternatives": [], "totals": []}
@@ -162,7 +167,7 @@ def next_character_bars(ready: ReadyModel, prompt: str, most: int = 8) -> dict[s
     """The likeliest next characters after a prompt: {"label", "colour", "bars": [[character, probability], ...]}."""
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character")
-    torch.set_num_threads(1)  # trainers beside it keep their core
+    use_one_thread()
     ids = torch.tensor([ready.tokenizer.encode(prompt)])[:, -ready.model.config.context_length :]
     with evaluation_mode(ready.model):
         probabilities = next_token_probabilities(ready.model(ids)[:, -1])[0]

@@ -12,8 +12,8 @@ from typing import Any
 
 import gradio as gr
 
+import gpt
 from gpt.config import check_number, check_whole_number
-from gpt.corpus import CorpusUnavailable
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def one_sentence() -> Iterator[None]:
     """Show what a person can set right as one sentence on the page; faults of ours stay in the log."""
     try:
         yield
-    except (ValueError, TypeError, CorpusUnavailable) as error:
+    except (ValueError, TypeError, gpt.corpus.CorpusUnavailable) as error:
         raise gr.Error(sentence(error), duration=6, print_exception=False) from None
 
 

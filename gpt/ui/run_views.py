@@ -7,13 +7,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from gpt.checkpoint import Checkpoint
+import gpt
 from gpt.config import GPTConfig, changes_from_gpt2, variant_name
-from gpt.corpus import Corpus
 from gpt.costs import flops_per_token, parameter_count
+from gpt.recipes import TrainConfig
 from gpt.run import Member, Run
 from gpt.runs import Runs
-from gpt.trainer import TrainConfig, TrainEvent
 from gpt.ui.catalogue import member_label
 from gpt.ui.components.loss_chart import loss_chart_value
 from gpt.ui.theme import variant_style
@@ -65,7 +64,7 @@ def _mean_curve(curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return mean
 
 
-def shipped_chart(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+def shipped_chart(checkpoints: dict[str, gpt.checkpoint.Checkpoint]) -> dict[str, Any]:
     """The loss chart of the models that ship with the lab: what there is to see before anything is trained."""
     series = [
         _curve(name, checkpoint.config, checkpoint.history, checkpoint.train_config)
@@ -78,7 +77,7 @@ def shipped_chart(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
     return loss_chart_value(series, lines, max(steps, default=1), _EMPTY)
 
 
-def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+def shipped_panel(checkpoints: dict[str, gpt.checkpoint.Checkpoint]) -> dict[str, Any]:
     """The panel under `shipped_chart`."""
     models = [
         _model_view(name, checkpoint.config, checkpoint.history)
@@ -146,7 +145,7 @@ def _pace(run: Run) -> tuple[float, float]:
     return sum(per_step) / seconds_per_step, (run.goal - run.step) * seconds_per_step
 
 
-def references(corpus: Corpus) -> list[dict[str, Any]]:
+def references(corpus: gpt.corpus.Corpus) -> list[dict[str, Any]]:
     """Losses to compare with: guessing blindly, knowing only which character follows which, and a published one."""
     lines = [_uniform(corpus.tokenizer.vocab_size)]
     if corpus.bigram_loss is not None:
@@ -160,7 +159,9 @@ def _uniform(vocab_size: int) -> dict[str, Any]:
     return {"label": "uniform guessing", "loss": math.log(vocab_size)}
 
 
-def _curve(label: str, config: GPTConfig, events: Sequence[TrainEvent], training: TrainConfig) -> dict[str, Any]:
+def _curve(
+    label: str, config: GPTConfig, events: Sequence[gpt.trainer.TrainEvent], training: TrainConfig
+) -> dict[str, Any]:
     stride = math.ceil(training.max_steps / _MOST_POINTS)
     learned = [event for event in events if event.train_loss is not None and event.step % stride == 0]
     evaluated = [event for event in events if event.validation_loss is not None]
@@ -178,7 +179,7 @@ def _curve(label: str, config: GPTConfig, events: Sequence[TrainEvent], training
     }
 
 
-def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent]) -> dict[str, Any]:
+def _model_view(label: str, config: GPTConfig, *histories: Sequence[gpt.trainer.TrainEvent]) -> dict[str, Any]:
     """A model's samples and measurements; with several seeds, the samples are the first one's."""
     last = [events[-1] for events in histories if events]
     milliseconds = [1000 * event.seconds / event.step for event in last if event.step]
@@ -195,7 +196,7 @@ def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent])
     return {"label": label, **variant_style(variant_name(config)), "samples": samples, "facts": facts}
 
 
-def _best_loss(histories: Sequence[Sequence[TrainEvent]]) -> str:
+def _best_loss(histories: Sequence[Sequence[gpt.trainer.TrainEvent]]) -> str:
     """The lowest validation loss with its spread: over seeds if there are several, else over validation windows."""
     evaluated = [[event for event in events if event.validation_loss is not None] for events in histories]
     best = [min(events, key=lambda event: event.validation_loss or math.inf) for events in evaluated if events]

@@ -8,11 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+import gpt
 from gpt.config import VARIANTS, GPTConfig, make_config
-from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
-from gpt.recipes import RECIPES
+from gpt.recipes import RECIPES, TrainConfig
 from gpt.run import RunRequest
-from gpt.trainer import TrainConfig
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
 
 MOST_STEPS = 5000
@@ -75,7 +74,7 @@ class TrainSettings:
         if not isinstance(self.without_mask, bool):
             raise ValueError(f"the mask switch is {self.without_mask!r}; give true or false")
         require_choice("size", self.size, SIZES)
-        require_choice("text", self.text, [*CORPORA, OWN_TEXT])
+        require_choice("text", self.text, [*gpt.corpus.CORPORA, OWN_TEXT])
         if self.text == OWN_TEXT:
             require_text("your own text", self.own_text, LARGEST_OWN_TEXT)
         require_choice("recipe", self.recipe, RECIPES)
@@ -92,7 +91,7 @@ class TrainSettings:
             whole = require_whole(name.replace("_", " "), getattr(self, name), lowest, highest)
             object.__setattr__(self, name, whole)  # what a slider sends as 8.0 is 8
 
-    def request(self, corpus: Corpus) -> RunRequest:
+    def request(self, corpus: gpt.corpus.Corpus) -> RunRequest:
         """The run these settings ask for, on that corpus."""
         models = [(variant, self._config(variant, corpus.tokenizer.vocab_size)) for variant in self.variants]
         if self.without_mask:
@@ -122,17 +121,17 @@ class TrainSettings:
 
 
 @lru_cache(maxsize=4)
-def _named_corpus(name: str) -> Corpus:
-    return load_corpus(name)
+def _named_corpus(name: str) -> gpt.corpus.Corpus:
+    return gpt.corpus.load_corpus(name)
 
 
-def corpus_for(settings: TrainSettings) -> tuple[Corpus, str]:
+def corpus_for(settings: TrainSettings) -> tuple[gpt.corpus.Corpus, str]:
     """The corpus asked for, and a notice: empty, or why it is another one."""
     if settings.text == OWN_TEXT:
-        return Corpus.from_text(OWN_TEXT, settings.own_text.replace("\r\n", "\n")), ""
+        return gpt.corpus.Corpus.from_text(OWN_TEXT, settings.own_text.replace("\r\n", "\n")), ""
     try:
         return _named_corpus(settings.text), ""
-    except CorpusUnavailable as error:
+    except gpt.corpus.CorpusUnavailable as error:
         return _named_corpus("python-docs"), f"{sentence(error)} Training on python-docs instead."
 
 
@@ -140,11 +139,11 @@ def preview_text(choice: Any, own_text: Any) -> gr.Textbox:
     """How a text begins, with its size, vocabulary and split."""
     try:
         if choice == OWN_TEXT:
-            corpus = Corpus.from_text(OWN_TEXT, require_text(OWN_TEXT, own_text or "", LARGEST_OWN_TEXT))
+            corpus = gpt.corpus.Corpus.from_text(OWN_TEXT, require_text(OWN_TEXT, own_text or "", LARGEST_OWN_TEXT))
         else:
-            require_choice("text", choice, CORPORA)
+            require_choice("text", choice, gpt.corpus.CORPORA)
             corpus = _named_corpus(choice)
-    except (ValueError, CorpusUnavailable) as error:
+    except (ValueError, gpt.corpus.CorpusUnavailable) as error:
         return gr.Textbox("", info=sentence(error), show_label=True, label="The text")
     learned, kept = len(corpus.train_ids), len(corpus.validation_ids)
     info = (

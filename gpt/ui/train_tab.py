@@ -13,16 +13,15 @@ from typing import Any
 
 import gradio as gr
 
+import gpt
+from gpt import ui
 from gpt.config import VARIANTS
-from gpt.corpus import CORPORA, decode_text
-from gpt.exports import export_run
 from gpt.recipes import RECIPES
 from gpt.run import NotYourRun, Run
 from gpt.runs import Runs
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.components.loss_chart import loss_chart
+from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
-from gpt.ui.model_views import next_character_bars
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence, visitor_of
 from gpt.ui.run_views import run_chart, run_panel_value, shipped_chart, shipped_panel
 from gpt.ui.train_settings import (
@@ -44,6 +43,8 @@ MOST_IDLE_UPDATES = 2400  # a viewer of a paused run is let go after ten minutes
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
 LONGEST_PROMPT = 200  # characters
+
+_OPENING = "Fetching how the models that ship with the lab learned…"
 
 
 class TrainHandlers:
@@ -73,13 +74,14 @@ class TrainHandlers:
     def rejoin(self, secret: Any, seen: Any, request: gr.Request) -> tuple[Any, ...]:
         """On opening the page: watch the run named in the address (`?run=...`), or else the visitor's own.
 
-        With `&hands=off` this page may only watch.
+        With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel show how
+        the shipped models learned.
         """
         address = dict(request.query_params)
         run = self.runs.find(str(address.get("run", ""))) or self.runs.under_way(visitor_of(secret))
         if run is None:
-            return gr.skip(), gr.skip()
-        return self._show(run, seen, hands_off=address.get("hands") == "off")
+            return gr.skip(), gr.skip(), *shipped_view(self.catalogue)
+        return *self._show(run, seen, hands_off=address.get("hands") == "off"), gr.skip(), gr.skip()
 
     def _show(self, run: Run, seen: Any, *, hands_off: bool = False) -> tuple[Any, ...]:
         keys = [key for key in seen if key != run.key] if isinstance(seen, list) else []
@@ -201,7 +203,7 @@ class TrainHandlers:
                 raise ValueError("this run has not begun yet; wait for its first point")
             folder = Path(self._exports.name) / run.key
             folder.mkdir(exist_ok=True)
-            return [str(path) for path in export_run(run, folder)]
+            return [str(path) for path in gpt.exports.export_run(run, folder)]
 
     def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
         """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""
@@ -214,7 +216,7 @@ class TrainHandlers:
                 labels = [label for label, _ in run.request.models]
                 names = {label: f"run/{run.key}/{number}" for number, label in enumerate(labels)}
             bars = [
-                next_character_bars(self.catalogue.get(name), prompt) | {"label": label}
+                ui.model_views.next_character_bars(self.catalogue.get(name), prompt) | {"label": label}
                 for label, name in names.items()
             ]
             return {"models": bars}
@@ -251,7 +253,6 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
         seen: the keys of the runs this visitor has watched, shared with the other tabs.
     """
     handlers = TrainHandlers(runs, catalogue)
-    chart_at_first, panel_at_first = shipped_view(catalogue)
     secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
 
     # The page calls these two by themselves, with one object each.
@@ -281,9 +282,9 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
                 export = gr.Button("Prepare files to take home", size="sm")
                 files = gr.File(label="Chart, log, models, script", file_count="multiple", interactive=False)
         with gr.Column(elem_classes="picture"):
-            chart = loss_chart(chart_at_first, elem_id="loss-chart", elem_classes="phone-1")
+            chart = loss_chart(loss_chart_value([], [], 1, _OPENING), elem_id="loss-chart", elem_classes="phone-1")
             panel = run_panel(
-                panel_at_first,
+                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "models": [], "proof": []},
                 elem_id="run-panel",
                 elem_classes="phone-3",
                 server_functions=[still_watching, next_characters],
@@ -330,7 +331,7 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
             api_visibility="private",
             **quiet,
         )
-    page.load(handlers.rejoin, [secret, seen], [watched, seen], api_visibility="private", **quiet)
+    page.load(handlers.rejoin, [secret, seen], [watched, seen, chart, panel], api_visibility="private", **quiet)
 
 
 def _set_up(preset: Preset) -> tuple[Any, ...]:
@@ -350,7 +351,7 @@ def _build_controls() -> dict[str, gr.components.Component]:
         label="also without the causal mask", info="Trains a second model of each, which sees the future."
     )
     size = gr.Dropdown(list(SIZES), value=SMALL, label="Size", info="Larger learns more, and more slowly.")
-    text = gr.Dropdown([*CORPORA, OWN_TEXT], value="shakespeare", label="Text", info="What to learn from.")
+    text = gr.Dropdown([*gpt.corpus.CORPORA, OWN_TEXT], value="shakespeare", label="Text", info="What to learn from.")
     with gr.Group(visible=False) as own_group:
         own_text = gr.Textbox(
             label="Your own text",
@@ -411,4 +412,4 @@ def read_upload(content: Any) -> str:
     with one_sentence():
         if not isinstance(content, bytes) or len(content) > 4 * LARGEST_OWN_TEXT:
             raise ValueError(f"this is not a text file of at most {LARGEST_OWN_TEXT:,} characters; choose another")
-        return require_text("the file", decode_text("the file", content), LARGEST_OWN_TEXT)
+        return require_text("the file", gpt.corpus.decode_text("the file", content), LARGEST_OWN_TEXT)

@@ -334,7 +334,7 @@ def test_the_original_that_cannot_be_fetched_is_explained(
     def offline(_: str) -> None:
         raise PretrainedUnavailable("gpt2 could not be fetched; connect to the network")
 
-    monkeypatch.setattr("gpt.ui.catalogue.load_pretrained", offline)
+    monkeypatch.setattr("gpt.pretrained.load_pretrained", offline)
     with refuses("could not be fetched"):
         compare_tab.fetch_original([], BOTH)
 

@@ -8,7 +8,7 @@
 const LARGEST_MAP = 512;
 const LARGEST_CELL = 128;
 const MARGIN = { left: 52, right: 4, top: 4, bottom: 36, bottomUnderWords: 52 };
-const SMALLEST_LETTER_CELL = 9;
+const SMALLEST_LETTER_CELL = 8;
 const SNAP = 5; // pixels: where rows are thinner than letters, the pointer this near to a held row means that row
 const LARGEST_UNUSED_BYTE = 7; // bytes up to this one are weights under 0.001
 const MOST_HELD = 4;
@@ -1092,7 +1092,9 @@ async function receive() {
 document.addEventListener("keydown", (event) => event.key === "Escape" && state.held.length && letGo());
 document.addEventListener("gpt-lab:choose-head", ({ detail }) => {
   const isThere = !stage.inert && views.length && hasHead(views[0].picture, detail?.layer, detail?.head);
-  if (isThere) paintHeads(setHead(views[0], detail));
+  if (!isThere) return;
+  paintHeads(setHead(views[0], detail));
+  root.scrollIntoView({ block: "start" }); // whoever chose it below wants to see it
 });
 new ResizeObserver(() => root.clientWidth !== paintedWidth && paintAll()).observe(root);
 const modeObserver = new MutationObserver(paintAll);
