@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +13,27 @@ from torch import Tensor, nn
 from gpt.recipes import TrainConfig
 
 
-def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module, config: TrainConfig, precision: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
     """The optimizers of a run, one or two, each of whose groups holds its full rate as `initial_lr`.
 
-    The matrices inside the blocks go to Muon where `matrix_learning_rate` is set. Everything else (embeddings,
-    biases, norms) goes to AdamW, with weight decay on matrices only.
+    The matrices inside the blocks go to Muon where `matrix_learning_rate` is set, which computes in `precision`.
+    Everything else (embeddings, biases, norms) goes to AdamW, with weight decay on matrices only.
     """
     inside, outside = _split_matrices(model, muon=config.matrix_learning_rate is not None)
-    matrices = [p for p in outside if p.ndim >= 2]
-    vectors = [p for p in outside if p.ndim < 2]
+    position_rate = config.learning_rate if config.position_learning_rate is None else config.position_learning_rate
+    positions = [p for name, p in outside if name == "position_embedding.weight"]
+    matrices = [p for name, p in outside if p.ndim >= 2 and name != "position_embedding.weight"]
+    vectors = [p for _, p in outside if p.ndim < 2]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": positions, "weight_decay": config.weight_decay, "lr": position_rate},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
+            [group for group in groups if group["params"]],
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             fused=next(model.parameters()).device.type in ("cpu", "cuda"),
@@ -34,19 +41,23 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     ]
     if inside:
         assert config.matrix_learning_rate is not None  # else nothing was split off
-        optimizers.append(StackedMuon(inside, lr=config.matrix_learning_rate, weight_decay=config.weight_decay))
+        rate, weight_decay = config.matrix_learning_rate, config.weight_decay
+        optimizers.append(StackedMuon(inside, lr=rate, weight_decay=weight_decay, precision=precision))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
 
 
-def _split_matrices(model: nn.Module, *, muon: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The weights of linear layers inside the blocks, and all others."""
+def _split_matrices(model: nn.Module, *, muon: bool) -> tuple[list[nn.Parameter], list[tuple[str, nn.Parameter]]]:
+    """The weights of linear layers inside the blocks, and all others with their names."""
     inside: list[nn.Parameter] = []
-    outside: list[nn.Parameter] = []
+    outside: list[tuple[str, nn.Parameter]] = []
     for name, parameter in model.named_parameters():
-        (inside if muon and name.startswith("blocks.") and parameter.ndim == 2 else outside).append(parameter)
+        if muon and name.startswith("blocks.") and parameter.ndim == 2:
+            inside.append(parameter)
+        else:
+            outside.append((name, parameter))
     return inside, outside
 
 
@@ -62,11 +73,18 @@ class StackedMuon(torch.optim.Optimizer):
         lr: learning rate, multiplied by sqrt(max(1, rows / columns)).
         weight_decay: share of a weight, times lr, that each step takes away.
         momentum: of the running sum of gradients, with Nesterov's look ahead.
+        precision: of the iteration; `torch.optim.Muon` uses bfloat16, which has to be fast on the device to pay.
     """
 
     def __init__(
-        self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
+        self,
+        matrices: Iterable[nn.Parameter],
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        precision: torch.dtype = torch.float32,
     ) -> None:
+        self.precision = precision
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -84,7 +102,8 @@ class StackedMuon(torch.optim.Optimizer):
                         (matrix, direction.T if is_tall else direction)
                     )
             for members in by_shape.values():
-                directions = orthogonalized(torch.stack([direction for _, direction in members]))
+                stack = torch.stack([direction for _, direction in members])
+                directions = orthogonalized(stack.to(self.precision)).to(stack.dtype)
                 for (matrix, _), direction in zip(members, directions, strict=True):
                     rows, columns = matrix.shape
                     matrix.mul_(1 - group["lr"] * group["weight_decay"])
@@ -103,12 +122,24 @@ class StackedMuon(torch.optim.Optimizer):
 def orthogonalized(stack: Tensor, steps: int = 5) -> Tensor:
     """About U V^T of each M = U S V^T in a stack (N, rows, columns) with rows <= columns.
 
-    Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X^T, whose coefficients drive every singular value to
-    between about 0.7 and 1.2 in five steps.
+    Newton-Schulz: X <- p(A) X with A = X X^T and p(A) = a + b A + c A^2, whose coefficients drive every singular value
+    to between about 0.7 and 1.2 in five steps. All that happens to X is a product of such p from the left, and A itself
+    goes on as A <- p(A) A p(A): so for wide matrices the steps are made on the small squares alone. Not in bfloat16,
+    where an eigenvalue of 0 may be rounded below it, and each step would make that twelve times larger.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = stack / stack.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+    if stack.shape[-1] < 2 * stack.shape[-2] or stack.dtype != torch.float32:
+        for _ in range(steps):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        return x
+    gram = x @ x.mT  # (N, rows, rows)
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    product = identity.expand_as(gram)
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + a * identity
+        product = factor @ product if step else factor
+        if step < steps - 1:
+            gram = factor @ gram @ factor
+    return product @ x

@@ -10,6 +10,8 @@ from gpt.config import check_number, check_whole_number
 
 SCHEDULES = ("linear", "cosine")
 DEVICES = ("auto", "cuda", "mps", "cpu")
+RATES = ("learning_rate", "matrix_learning_rate", "position_learning_rate")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class TrainConfig:
         batch_size: rows in a batch, each as long as the model's context.
         learning_rate: of AdamW.
         matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
+        position_learning_rate: of AdamW, for learned positions, which each see a small share of the tokens; None is
+            `learning_rate`.
         warmup_steps: updates over which the rates rise.
         schedule: "linear" or "cosine", the shape of their fall.
         decay_share: the last share of the run, over which they fall.
@@ -34,12 +38,15 @@ class TrainConfig:
         sample_prompt: what they continue.
         seed: of the batches, the samples and dropout. The weights have their own (`GPT2.initialize`).
         device: "auto" takes cuda or mps where there is one, else cpu.
+        precision: of the products in linear layers: "float32", "bfloat16", or "auto", which takes bfloat16 where the
+            device is faster with it. Weights, optimizers and evaluations are in float32.
     """
 
     max_steps: int = 300
     batch_size: int = 24
-    learning_rate: float = 3e-3
-    matrix_learning_rate: float | None = 0.02
+    learning_rate: float = 5e-3
+    matrix_learning_rate: float | None = 0.05
+    position_learning_rate: float | None = 0.02
     warmup_steps: int = 10
     schedule: str = "linear"
     decay_share: float = 0.6
@@ -54,6 +61,7 @@ class TrainConfig:
     sample_prompt: str = "\n"
     seed: int = 1337
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "batch_size", "eval_interval"):
@@ -64,8 +72,9 @@ class TrainConfig:
             check_whole_number("eval_windows", self.eval_windows)
         for name in ("learning_rate", "weight_decay", "gradient_clip"):
             _check_range(name, getattr(self, name), 0, math.inf)
-        if self.matrix_learning_rate is not None:
-            _check_range("matrix_learning_rate", self.matrix_learning_rate, 0, math.inf)
+        for name in RATES[1:]:
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), 0, math.inf)
         for name in ("decay_share", "final_rate"):
             _check_range(name, getattr(self, name), 0, 1)
         for name in ("beta1", "beta2"):
@@ -76,6 +85,8 @@ class TrainConfig:
             raise ValueError(f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
         if self.device not in DEVICES:
             raise ValueError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
         for field_ in fields(self):
             if "float" in str(field_.type) and getattr(self, field_.name) is not None:
                 # So that 0 and 0.0 are the same to everyone, a run's key included.
@@ -100,12 +111,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 12,
         "learning_rate": 1e-3,
         "matrix_learning_rate": None,
+        "position_learning_rate": None,
         "warmup_steps": 100,
         "schedule": "cosine",
         "decay_share": 0.95,
         "final_rate": 0.1,
         "weight_decay": 0.1,
         "beta2": 0.99,
+        "precision": "float32",
     },
 }
 

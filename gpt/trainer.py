@@ -63,6 +63,17 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
+def is_fast_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies matrices in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # PyTorch keeps these two to itself, so they may go; without them, float32.
+        names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return False
+
+
 def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEvent]:
     """Train a model and yield what happens, step by step; not asking for the next event is a pause.
 
@@ -100,7 +111,11 @@ class Trainer:
         self.corpus = corpus
         self.config = config
         self.batches = BatchStream(corpus.train_ids, config.batch_size, model.config.context_length, config.seed)
-        self.optimizers = build_optimizers(model, config)
+        self._in_bfloat16 = config.precision == "bfloat16" or (
+            config.precision == "auto" and is_fast_in_bfloat16(self.model.device)
+        )
+        precision = torch.bfloat16 if self._in_bfloat16 else torch.float32
+        self.optimizers = build_optimizers(model, config, precision)
         self.step = 0
         self.tokens = 0
         self.seconds = 0.0
@@ -139,7 +154,8 @@ class Trainer:
         factor = rate_factor(self.step, self.config)
         self.model.train()
         with self._dropout_stream():
-            _, loss = self.model(inputs, targets)
+            with self._autocast():
+                _, loss = self.model(inputs, targets)
             loss.backward()
         train_loss = loss.item()
         if not math.isfinite(train_loss):
@@ -154,6 +170,11 @@ class Trainer:
         self.step += 1
         self.tokens += self._tokens_per_step
         return train_loss, self.config.learning_rate * factor
+
+    def _autocast(self) -> torch.autocast:
+        """Linear layers in bfloat16 where that was chosen; attention and the rest choose for themselves."""
+        kind = self.model.device.type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self._in_bfloat16)
 
     @contextmanager
     def _dropout_stream(self) -> Iterator[None]:

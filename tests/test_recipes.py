@@ -132,22 +132,25 @@ def test_every_weight_is_moved_by_exactly_one_optimizer(kind, small_model):
     model = small_model(kind)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     adamw, muon = build_optimizers(model, TrainConfig())
-    decayed, plain = ({names[id(p)] for p in group["params"]} for group in adamw.param_groups)
+    *decayed, plain = ({names[id(p)] for p in group["params"]} for group in adamw.param_groups)
+    decayed = set().union(*decayed)
     inside = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     assert decayed | plain | inside == set(names.values())
     assert len(decayed) + len(plain) + len(inside) == len(names)
     assert decayed == {name for name in names.values() if name.endswith("embedding.weight")}
     assert all(name.endswith("bias") or "norm" in name for name in plain)
-    assert [group["weight_decay"] for group in adamw.param_groups] == [0.1, 0.0]
+    assert [group["weight_decay"] for group in adamw.param_groups][-2:] == [0.1, 0.0]
     assert muon.param_groups[0]["weight_decay"] == 0.1
-    assert adamw.param_groups[0]["initial_lr"] == 3e-3
-    assert muon.param_groups[0]["initial_lr"] == 0.02
+    rates = {names[id(p)]: group["initial_lr"] for group in adamw.param_groups for p in group["params"]}
+    assert rates.pop("position_embedding.weight", 0.02) == 0.02
+    assert set(rates.values()) == {5e-3}
+    assert muon.param_groups[0]["initial_lr"] == 0.05
 
 
 def test_without_a_matrix_rate_adamw_moves_all(small_model):
     model = small_model("gpt2")
     (adamw,) = build_optimizers(model, TrainConfig(**RECIPES["nanogpt"]))
     assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(model.parameters()))
-    assert {p.ndim for p in adamw.param_groups[0]["params"]} == {2}
-    assert {p.ndim for p in adamw.param_groups[1]["params"]} == {1}
+    assert [{p.ndim for p in group["params"]} for group in adamw.param_groups] == [{2}, {2}, {1}]
+    assert {group["initial_lr"] for group in adamw.param_groups} == {1e-3}
     assert adamw.param_groups[0]["betas"] == (0.9, 0.99)

@@ -155,7 +155,16 @@ def test_models_of_one_seed_see_the_same_batches(kind, trainable, corpus, quick)
 
 def test_an_update_is_gradient_clipping_and_the_optimizers_step(trainable, corpus, quick):
     """AdamW's first update, by hand: each weight moves by the rate against its gradient's sign."""
-    config = quick(matrix_learning_rate=None, weight_decay=0.0, warmup_steps=0, decay_share=0.0, max_steps=1)
+    config = quick(
+        matrix_learning_rate=None,
+        position_learning_rate=None,
+        learning_rate=3e-3,
+        weight_decay=0.0,
+        warmup_steps=0,
+        decay_share=0.0,
+        max_steps=1,
+        precision="float32",
+    )
     model, reference = trainable(), trainable()
     list(Trainer(model, corpus, config).events())
     inputs, targets = Trainer(trainable(), corpus, config).batches[0]

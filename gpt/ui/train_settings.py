@@ -10,7 +10,7 @@ import gradio as gr
 
 import gpt
 from gpt.config import VARIANTS, GPTConfig, make_config
-from gpt.recipes import RECIPES, TrainConfig
+from gpt.recipes import RATES, RECIPES, TrainConfig
 from gpt.run import RunRequest
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
 
@@ -97,13 +97,12 @@ class TrainSettings:
         if self.without_mask:
             models += [(f"{variant}, no mask", replace(config, causal=False)) for variant, config in models]
         recipe = TrainConfig(**RECIPES[self.recipe])
-        matrix_rate = recipe.matrix_learning_rate
+        rates: dict[str, Any] = {name: getattr(recipe, name) for name in RATES}
         training = replace(
             recipe,
+            **{name: None if rate is None else rate * self.rate_multiple for name, rate in rates.items()},
             max_steps=self.steps,
             batch_size=self.batch_size,
-            learning_rate=recipe.learning_rate * self.rate_multiple,
-            matrix_learning_rate=None if matrix_rate is None else matrix_rate * self.rate_multiple,
             eval_interval=max(10, self.steps // 12),
             seed=self.seed,
             device="cpu",
