@@ -1,4 +1,4 @@
-"""The command line: `python -m gpt train` and `python -m gpt generate`."""
+"""The command line: `python -m gpt train`, `python -m gpt generate` and `python -m gpt bench`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gpt.bench import BENCHMARKS, measure
 from gpt.checkpoint import Checkpoint, load_checkpoint, load_training_state, save_checkpoint
 from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
 from gpt.generation import stream_text
 from gpt.model import GPT2
 from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
-from gpt.recipes import RECIPES
+from gpt.recipes import DEVICES, RECIPES, TrainConfig
 from gpt.tokenizer import Tokenizer
-from gpt.trainer import DEVICES, TrainConfig, Trainer, TrainEvent, TrainingDiverged, evaluate
+from gpt.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,9 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate,bench}")
     _add_train(commands)
     _add_generate(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -105,6 +107,21 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     generate.add_argument("--top-k", type=int, help="sample among the k likeliest tokens only")
     generate.add_argument("--top-p", type=float, help="sample among the fewest tokens of this joint probability")
     generate.add_argument("--seed", type=int, help="gives the same text again")
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure speed and memory on this machine, against peers",
+        description="Measure speed and memory on this machine, against peers: a table, then one line of JSON.",
+        epilog="\n".join(f"{name:10}{meaning}" for name, meaning in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bench.set_defaults(command=_bench)
+    bench.add_argument(
+        "names", nargs="+", choices=(*BENCHMARKS, "all"), metavar="name", help="one of those below, or all"
+    )
+    bench.add_argument("--quick", action="store_true", help="less of everything, within two minutes for all")
 
 
 # --- train ----------------------------------------------------------------------------------------------------------
@@ -253,6 +270,22 @@ def _load(name_or_folder: str) -> tuple[GPT2, Tokenizer]:
         return load_pretrained(name_or_folder)
     checkpoint = load_checkpoint(name_or_folder)
     return checkpoint.model, checkpoint.tokenizer
+
+
+# --- bench ----------------------------------------------------------------------------------------------------------
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from gpt.bench.machine import machine_text  # the rest of the benchmarks is loaded when one is run
+    from gpt.bench.rows import as_json_line, as_text, table_head
+
+    print(f"{machine_text()}\n\n{table_head()}", flush=True)
+    names = BENCHMARKS if "all" in options.names else dict.fromkeys(options.names)
+    rows = []
+    for row in measure(list(names), quick=options.quick):
+        rows.append(row)
+        print(as_text(row), flush=True)
+    print(as_json_line(rows))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from gpt import Trainer, load_checkpoint
 from gpt.__main__ import main
+from gpt.bench import BENCHMARKS, cache
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -221,7 +223,44 @@ def test_damaged_checkpoints_are_answered_in_a_sentence(model_folder, run_train,
     answered(capsys, "training.safetensors")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["generate", "--help"]])
+def test_bench_prints_a_table_and_a_line_of_json(monkeypatch, capsys):
+    tiny = cache.Setting(num_layers=1, num_heads=2, embed_size=8, num_kv_heads=1, window_size=4, length=8)
+    monkeypatch.setattr(cache, "QUICK", tiny)
+    assert main(["bench", "cache", "--quick"]) == 0
+    printed = capsys.readouterr()
+    *table, line = printed.out.splitlines()
+    assert json.loads(line)["cache"]["ratio"] == 4
+    assert table[0].startswith("CPU ")
+    assert table[1].startswith("versions  Python ")
+    assert "cache 128 bytes 512 bytes 4 ± 0% = 4 met" in [" ".join(row.split()) for row in table]
+    assert "bench: cache: " in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "quick"),
+    [
+        (["all"], [*BENCHMARKS], False),
+        (["all", "cache", "--quick"], [*BENCHMARKS], True),
+        (["many", "cache", "many"], ["many", "cache"], False),
+    ],
+)
+def test_bench_runs_what_is_named(monkeypatch, capsys, arguments, names, quick):
+    asked = []
+    monkeypatch.setattr("gpt.__main__.measure", lambda names, quick: asked.append((names, quick)) or [])
+    assert main(["bench", *arguments]) == 0
+    assert asked == [(names, quick)]
+    assert capsys.readouterr().out.splitlines()[-1] == "{}"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [(["fly"], "invalid choice: 'fly' (choose from"), ([], "required")])
+def test_a_benchmark_that_is_not_there(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["generate", "--help"], ["bench", "--help"]])
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

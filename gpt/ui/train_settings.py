@@ -97,10 +97,13 @@ class TrainSettings:
         if self.without_mask:
             models += [(f"{variant}, no mask", replace(config, causal=False)) for variant, config in models]
         recipe = TrainConfig(**RECIPES[self.recipe])
-        rates: dict[str, Any] = {name: getattr(recipe, name) for name in RATES}
+        rates: dict[str, Any] = {
+            name: None if getattr(recipe, name) is None else getattr(recipe, name) * self.rate_multiple
+            for name in RATES
+        }
         training = replace(
             recipe,
-            **{name: None if rate is None else rate * self.rate_multiple for name, rate in rates.items()},
+            **rates,
             max_steps=self.steps,
             batch_size=self.batch_size,
             eval_interval=max(10, self.steps // 12),

@@ -1,0 +1,98 @@
+"""Thirty readers who wait for their texts: all at once through one `Batcher`, or one after another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gpt.batching import Batcher
+from gpt.bench.rows import Row, timed_row
+from gpt.bench.turns import in_turns, threads
+from gpt.config import make_config
+from gpt.generation import stream_tokens
+from gpt.model import GPT2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes:
+        num_layers, num_heads, embed_size: of the model.
+        readers: how many wait.
+        new_tokens: that each waits for.
+        repeats: of both ways in turns.
+        most_seconds: after which no further repeat is begun.
+    """
+
+    num_layers: int = 4
+    num_heads: int = 4
+    embed_size: int = 128
+    readers: int = 30
+    new_tokens: int = 200
+    repeats: int = 7
+    most_seconds: float = math.inf
+
+
+FULL = Setting()
+QUICK = Setting(new_tokens=100, repeats=3, most_seconds=6)
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """The row `many`, of one thread, as the page writes."""
+    config = make_config(
+        "gpt2",
+        65,
+        num_layers=setting.num_layers,
+        num_heads=setting.num_heads,
+        embed_size=setting.embed_size,
+        context_length=setting.readers + setting.new_tokens,
+    )
+    model = GPT2.from_config(config)
+    prompts = [torch.arange(1 + reader)[None] % config.vocab_size for reader in range(setting.readers)]  # (1, T) each
+    works: dict[str, Callable[[], object]] = {
+        "ours": lambda: batched(model, prompts, setting.new_tokens),
+        "peer": lambda: one_after_another(model, prompts, setting.new_tokens),
+    }
+    with threads(1):
+        seconds = in_turns(works, setting.repeats, "many", setting.most_seconds)
+    measured = (
+        f"Tokens per second, all readers together: {setting.readers} readers with prompts of 1 to {setting.readers} "
+        f"tokens, each waiting for {setting.new_tokens} at temperature 0.8; {setting.num_layers} layers of "
+        f"{setting.num_heads} heads, {setting.embed_size} wide, float32, 1 thread. Ours is Batcher with a thread for "
+        f"each reader; the peer is stream_tokens for one reader after another."
+    )
+    yield timed_row(
+        "many",
+        measured,
+        ours=seconds["ours"],
+        peer=seconds["peer"],
+        goal=4,
+        tokens=setting.readers * setting.new_tokens,
+    )
+
+
+def batched(model: GPT2, prompts: list[Tensor], new_tokens: int) -> list[list[int]]:
+    """What each reader gets from one new `Batcher`."""
+    batcher = Batcher(model)
+
+    def read(numbered: tuple[int, Tensor]) -> list[int]:
+        seed, prompt = numbered
+        stream = batcher.stream(prompt, max_new_tokens=new_tokens, temperature=0.8, seed=seed)
+        return list(stream)
+
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        return list(pool.map(read, enumerate(prompts)))
+
+
+def one_after_another(model: GPT2, prompts: list[Tensor], new_tokens: int) -> list[list[int]]:
+    """What each reader gets from a stream of their own, begun when the one before has ended."""
+    return [
+        [int(token) for token in stream_tokens(model, prompt, max_new_tokens=new_tokens, temperature=0.8, seed=seed)]
+        for seed, prompt in enumerate(prompts)
+    ]

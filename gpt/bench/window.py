@@ -1,0 +1,199 @@
+"""Attention over a window of W keys: against full attention, against Mistral's in transformers, and how it grows."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from gpt.attention import MultiHeadSelfAttention
+from gpt.bench.peers import MISSING, mistral_peer
+from gpt.bench.rows import Row, timed_row
+from gpt.bench.turns import in_turns, progress, threads_text
+from gpt.positions import RotaryPositionalEncoding
+from gpt.timing import fitted_exponent, spread
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes:
+        embed_size, num_heads: of the attention layer.
+        window_size: W.
+        length: T, the tokens of the one text that both peers read.
+        repeats: against full attention.
+        mistral_repeats: against Mistral's, which takes long.
+        lengths: from which the exponent is fitted.
+        full_lengths: from which that of full attention is, which takes longer.
+        exponent_repeats: how often all these lengths are read.
+        most_seconds: after which no further repeat for a row is begun.
+    """
+
+    embed_size: int = 128
+    num_heads: int = 4
+    window_size: int = 128
+    length: int = 8192
+    repeats: int = 5
+    mistral_repeats: int = 3
+    lengths: tuple[int, ...] = (1024, 2048, 4096, 8192, 16384)
+    full_lengths: tuple[int, ...] = (1024, 2048, 4096, 8192)
+    exponent_repeats: int = 5
+    most_seconds: float = math.inf
+
+
+FULL = Setting()
+QUICK = Setting(
+    length=4096,
+    repeats=3,
+    mistral_repeats=2,
+    lengths=(1024, 2048, 4096, 8192),
+    full_lengths=(1024, 2048, 4096),
+    exponent_repeats=3,
+    most_seconds=6,
+)
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """The rows `window.full`, `window.mistral` and `window.exponent`."""
+    yield _against_full(setting)
+    yield _against_mistral(setting)
+    yield _growth(setting)
+
+
+def _against_full(setting: Setting) -> Row:
+    works = {
+        "ours": forward_and_backward(_layer(setting, setting.window_size), _text(setting)),
+        "peer": forward_and_backward(_layer(setting, None), _text(setting)),
+    }
+    seconds = in_turns(works, setting.repeats, "window.full", setting.most_seconds)
+    measured = (
+        f"Forward and backward of one attention layer on {_what(setting)}, W = {setting.window_size}. The peer is our "
+        f"own layer without a window."
+    )
+    return timed_row("window.full", measured, ours=seconds["ours"], peer=seconds["peer"], goal=10)
+
+
+def _against_mistral(setting: Setting) -> Row:
+    rotary = RotaryPositionalEncoding(setting.embed_size // setting.num_heads)
+    ours = _layer(setting, setting.window_size, rotary)
+    works = {"ours": forward_and_backward(ours, _text(setting))}
+    peer = mistral_peer(setting.embed_size, setting.num_heads, setting.window_size, setting.length)
+    if peer is not None:
+        layer, call = peer
+        works["peer"] = forward_and_backward(layer, _text(setting), call)
+    seconds = in_turns(works, setting.mistral_repeats, "window.mistral", setting.most_seconds)
+    measured = (
+        f"Forward and backward of one rotary attention layer on {_what(setting)}, W = {setting.window_size}. The peer "
+        f"is transformers' MistralAttention with PyTorch's scaled_dot_product_attention and the dense mask that "
+        f"transformers makes for it; making the mask and the rotary angles is not counted for the peer."
+    )
+    return timed_row(
+        "window.mistral",
+        measured if peer is not None else f"{measured}\n{MISSING}",
+        ours=seconds["ours"],
+        peer=seconds.get("peer", []),
+        goal=30,
+    )
+
+
+def forward_and_backward(
+    layer: nn.Module, text: Tensor, call: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[], None]:
+    """The output of a layer and the gradients of its input and of all its weights, which are then forgotten."""
+    read = layer if call is None else call
+    text = text.clone().requires_grad_()
+
+    def work() -> None:
+        read(text).sum().backward()
+        layer.zero_grad(set_to_none=True)
+        text.grad = None
+
+    return work
+
+
+def _layer(
+    setting: Setting, window_size: int | None, rotary: RotaryPositionalEncoding | None = None
+) -> MultiHeadSelfAttention:
+    return MultiHeadSelfAttention(setting.embed_size, setting.num_heads, window_size=window_size, rotary=rotary)
+
+
+def _text(setting: Setting, length: int | None = None) -> Tensor:
+    return torch.randn(1, setting.length if length is None else length, setting.embed_size)
+
+
+def _what(setting: Setting) -> str:
+    return (
+        f"one text of {setting.length} tokens, {setting.embed_size} wide, {setting.num_heads} heads, float32, "
+        f"{threads_text()}" + ("" if setting.length == FULL.length else f" (the goal is for {FULL.length})")
+    )
+
+
+# --- How it grows ---------------------------------------------------------------------------------------------------
+
+
+def _growth(setting: Setting) -> Row:
+    windowed = {str(length): _reading(setting, length, setting.window_size) for length in setting.lengths}
+    full = {f"full {length}": _reading(setting, length, None) for length in setting.full_lengths}
+    seconds = in_turns(windowed | full, setting.exponent_repeats, "window.exponent", setting.most_seconds)
+    ours = _exponents(setting.lengths, [seconds[name] for name in windowed])
+    peer = _exponents(setting.full_lengths, [seconds[name] for name in full])
+    progress("window.exponent: memory")
+    memory, _ = fitted_exponent(setting.lengths, [peak_bytes(work) for work in windowed.values()])
+    time = statistics.median(ours)
+    measured = (
+        f"p of time ~ T^p for forward and backward of the layer with W = {setting.window_size}, from T = "
+        f"{setting.lengths[0]} to {setting.lengths[-1]}; memory is p for the most bytes that it holds at once beside "
+        f"input and weights, as PyTorch's allocator counts them. The peer is full attention, up to T = "
+        f"{setting.full_lengths[-1]}. The ratio is the larger of our two exponents over 1, that of growth with the "
+        f"length; lower is better. {threads_text()}."
+    )
+    return Row(
+        "window.exponent",
+        measured,
+        ours=time,
+        peer=statistics.median(peer),
+        unit="",
+        ratio=max(time, memory),
+        spread=spread(ours),
+        goal=1.15,
+        aim="at most",
+        more={"memory": memory},
+    )
+
+
+def _reading(setting: Setting, length: int, window_size: int | None) -> Callable[[], None]:
+    return forward_and_backward(_layer(setting, window_size), _text(setting, length))
+
+
+def _exponents(lengths: tuple[int, ...], seconds: list[list[float]]) -> list[float]:
+    """The exponent of each repeat, from the seconds of all lengths in it."""
+    return [fitted_exponent(lengths, once)[0] for once in zip(*seconds, strict=True)]
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most bytes that some work holds at once beyond what was held before: tensors, and what kernels set aside.
+
+    PyTorch's profiler hears of every allocation on the CPU; the sum of these, at its highest.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would announce itself on standard error
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiled.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    held = most = 0
+    for event in sorted((event for event in events if event["name"] == "[memory]"), key=lambda event: event["ts"]):
+        held += event["args"]["Bytes"]  # below 0 where memory is given back
+        most = max(most, held)
+    return most
