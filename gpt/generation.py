@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import check_number, check_whole_number
+from gpt.decoding import Decoder, can_decode, read_prompt, rolls_forever
 from gpt.seeds import seeded_generator
 
 if TYPE_CHECKING:
@@ -21,13 +24,15 @@ if TYPE_CHECKING:
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Switch dropout off and gradients off, and leave the model as it was found."""
-    was_training = model.training
-    model.eval()
+    in_training = [part for part in model.modules() if part.training]
+    for part in in_training:
+        part.training = False
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        for part in in_training:
+            part.training = True
 
 
 def stream_tokens(
@@ -61,13 +66,8 @@ def stream_tokens(
         ValueError, TypeError: at once, before any token, if a value is outside what is allowed.
     """
     check_sampling(max_new_tokens, temperature, top_k, top_p)
-    _check_ids(input_ids, model.config.vocab_size)
-    if seed is None:
-        generator = torch.Generator()
-        generator.seed()
-    else:
-        check_whole_number("seed", seed, minimum=0)
-        generator = seeded_generator(seed, "sampling")
+    check_ids(input_ids, model.config.vocab_size)
+    generator = sampling_generator(seed)
 
     def choose_next(logits: Tensor) -> Tensor:
         return choose(logits, temperature, top_k, top_p, generator)
@@ -86,25 +86,24 @@ class TokenStream(Iterator[Tensor]):
         self, model: GPT2, input_ids: Tensor, max_new_tokens: int, choose_next: Callable[[Tensor], Tensor]
     ) -> None:
         self.tokens_left = max_new_tokens
-        self._model = model
         self._choose_next = choose_next
         self._reader = _Reader(model)
-        self._unread = input_ids.to(model.device)
+        self._unread = input_ids.to(model.device).unbind(dim=1)  # (B,) each
 
     def __next__(self) -> Tensor:
         """Read the newest tokens and choose the next: (B,) ids."""
         if self.tokens_left == 0:
             raise StopIteration
-        with evaluation_mode(self._model):
+        with torch.inference_mode():
             chosen = self._choose_next(self._reader.read(self._unread))  # (B, vocab_size) -> (B,)
-        self._unread = chosen[:, None]
+        self._unread = (chosen,)
         self.tokens_left -= 1
         return chosen
 
     @property
     def cache_bytes(self) -> int:
         """Bytes of keys and values held now; 0 where the text is read anew for each token."""
-        return 0 if self._reader.cache is None else self._reader.cache.nbytes
+        return self._reader.nbytes
 
 
 def extend_ids(
@@ -168,11 +167,44 @@ def choose(
     """Draw one token for each row of logits (B, vocab_size); returns (B,) on the logits' device.
 
     The draw is made on the CPU, so that a seed means the same on every device.
+
+    Raises:
+        ValueError: a logit is not a number.
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = next_token_probabilities(logits, temperature, top_k, top_p).cpu()
-    return torch.multinomial(probabilities, num_samples=1, generator=generator)[:, 0].to(logits.device)
+    times = torch.empty_like(probabilities).exponential_(generator=generator)
+    return _first_to_arrive(probabilities, times).to(logits.device)
+
+
+def choose_in_each(
+    logits: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generators: Sequence[torch.Generator],
+) -> Tensor:
+    """As `choose`, each row with a generator of its own: what `choose` draws for that row alone."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    probabilities = next_token_probabilities(logits, temperature, top_k, top_p).cpu()
+    times = torch.empty_like(probabilities)
+    for row, generator in zip(times, generators, strict=True):
+        row.exponential_(generator=generator)
+    return _first_to_arrive(probabilities, times).to(logits.device)
+
+
+def _first_to_arrive(probabilities: Tensor, times: Tensor) -> Tensor:
+    """The winner of a race in which each token arrives at its random time divided by its probability: (B,).
+
+    For exponential times a token wins as often as it is probable. `torch.multinomial` draws in the same way and so the
+    same tokens, but looks three times through the probabilities first.
+    """
+    haste = probabilities / times
+    if math.isnan(haste.sum()):
+        raise ValueError("the model's logits are not numbers: its training has diverged; go back to earlier weights")
+    return haste.argmax(dim=-1)
 
 
 def next_token_probabilities(
@@ -191,7 +223,7 @@ def next_token_probabilities(
     """
     # Shifted first, and in double precision: the largest logit stays 0, however small the temperature.
     scaled = logits.double()
-    scaled = (scaled - scaled.amax(dim=-1, keepdim=True)) / temperature
+    scaled = (scaled - scaled.amax(dim=-1, keepdim=True)).div_(temperature)
     if top_k is not None and top_k < scaled.shape[-1]:
         smallest_kept = scaled.topk(top_k, dim=-1).values[:, -1:]
         scaled = scaled.masked_fill(scaled < smallest_kept, -torch.inf)
@@ -202,6 +234,20 @@ def next_token_probabilities(
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, descending.masked_fill(reached_before, 0.0))
         probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
     return probabilities.float()
+
+
+def sampling_generator(seed: int | None) -> torch.Generator:
+    """The random stream that tokens are drawn from; a new one for None.
+
+    Raises:
+        ValueError, TypeError: the seed is not a whole number of at least 0.
+    """
+    if seed is None:
+        generator = torch.Generator()
+        generator.seed()
+        return generator
+    check_whole_number("seed", seed, minimum=0)
+    return seeded_generator(seed, "sampling")
 
 
 def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
@@ -218,7 +264,8 @@ def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None, t
             raise ValueError(f"top_p is {top_p}; it is a probability: give more than 0 and at most 1")
 
 
-def _check_ids(input_ids: Tensor, vocab_size: int) -> None:
+def check_ids(input_ids: Tensor, vocab_size: int) -> None:
+    """Raise ValueError unless these are (B, T) ids, at least one, that a model with this vocabulary knows."""
     if input_ids.ndim != 2 or input_ids.numel() == 0:
         raise ValueError(f"input_ids has shape {tuple(input_ids.shape)}; give (batch, length), at least one token")
     lowest, highest = int(input_ids.min()), int(input_ids.max())
@@ -227,28 +274,47 @@ def _check_ids(input_ids: Tensor, vocab_size: int) -> None:
 
 
 class _Reader:
-    """Reads a growing text and gives the logits after its last token, with a cache while the cache is exact."""
+    """Reads growing texts and gives the logits after their last token, in the fastest way that is exact.
+
+    While keys and values of earlier tokens stay what they are, by a `Decoder`, or, for a model that has to be called,
+    with the model's own cache. Else by reading the last `context_length` tokens anew.
+    """
 
     def __init__(self, model: GPT2) -> None:
         self.model = model
-        self.cache: KVCache | None = model.new_cache() if model.config.causal else None
-        self.ids: Tensor | None = None  # (B, up to context_length) the tokens that count
+        self.decoder: Decoder | None = None
+        self.cache: KVCache | None = None
+        self.columns: deque[Tensor] = deque(maxlen=model.config.context_length)  # (B,) each: the tokens that count
 
-    def read(self, new_ids: Tensor) -> Tensor:
-        """Read the tokens (B, T) that come next; return (B, vocab_size)."""
-        config = self.model.config
-        ids = new_ids if self.ids is None else torch.cat((self.ids, new_ids), dim=1)
-        is_first = self.ids is None
-        is_cropped = ids.shape[1] > config.context_length
-        self.ids = ids[:, -config.context_length :]
-        if is_cropped and not is_first and not self._rolls_forever():
-            self.cache = None
-        if self.cache is None:
-            return self.model(self.ids)[:, -1]
-        return self.model(self.ids if is_first else new_ids, cache=self.cache)[:, -1]
+    def read(self, new_columns: Sequence[Tensor]) -> Tensor:
+        """Read the tokens that come next, (B,) for each position; return (B, vocab_size)."""
+        is_first, is_full = not self.columns, len(self.columns) == self.columns.maxlen
+        self.columns.extend(new_columns)
+        if is_full and not rolls_forever(self.model.config):
+            self.decoder = self.cache = None
+        if self.decoder is not None:
+            return self.decoder.read(*new_columns)
+        with evaluation_mode(self.model):
+            if is_first and self.model.config.causal:
+                return self._read_prompt()
+            if self.cache is not None:
+                return self.model(torch.stack(tuple(new_columns), dim=1), cache=self.cache)[:, -1]
+            return self.model(self._ids())[:, -1]
 
-    def _rolls_forever(self) -> bool:
-        """Whether tokens before the last `context_length` cannot reach the output, nor their number matter."""
-        config = self.model.config
-        reach = config.receptive_field
-        return config.positions != "learned" and reach is not None and reach <= config.context_length
+    def _read_prompt(self) -> Tensor:
+        if can_decode(self.model):
+            past, logits = read_prompt(self.model, self._ids())
+            self.decoder = Decoder(self.model)
+            self.decoder.slots.add(past)
+            return logits
+        self.cache = self.model.new_cache()
+        return self.model(self._ids(), cache=self.cache)[:, -1]
+
+    def _ids(self) -> Tensor:
+        return torch.stack(tuple(self.columns), dim=1)  # (B, up to context_length)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values held."""
+        held = self.cache if self.decoder is None else self.decoder.slots
+        return 0 if held is None else held.nbytes

@@ -9,7 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from gpt import CharTokenizer, stream_text, stream_tokens
-from gpt.generation import next_token_probabilities
+from gpt.costs import cache_bytes
+from gpt.generation import choose, choose_in_each, next_token_probabilities
 
 
 @torch.no_grad()
@@ -40,12 +41,28 @@ def test_windows_around_the_edge_of_rolling_for_ever(small_model, ids, positions
 
 
 @pytest.mark.parametrize("kind", ["modern", "alibi-window-multi-query", "none-window"])
-def test_a_cache_that_may_roll_for_ever_does(small_model, ids, kind, monkeypatch):
+def test_a_cache_that_may_roll_for_ever_does(small_model, ids, kind):
     """Past the context each token is read once, and not the whole context anew."""
+    model = small_model(kind, context_length=12, window_size=3)
+    stream = stream_tokens(model, ids(2, 5), max_new_tokens=30)
+    assert stream.cache_bytes == 0
+    for given in range(30):
+        next(stream)
+        assert stream.cache_bytes == cache_bytes(model.config, min(5 + given, 12), batch=2) > 0
     model, lengths = small_model(kind, context_length=12, window_size=3), []
     model.register_forward_pre_hook(lambda _, arguments: lengths.append(arguments[0].shape[1]))
     model.generate(ids(1, 5), max_new_tokens=30)
     assert lengths == [5] + [1] * 29
+
+
+@pytest.mark.parametrize("prompt_length", [1, 9, 12])
+def test_a_cache_is_held_as_long_as_it_is_exact(kind, small_model, ids, prompt_length):
+    model = small_model(kind, context_length=12)
+    stream = stream_tokens(model, ids(3, prompt_length), max_new_tokens=20)
+    held = [stream.cache_bytes for _ in stream]
+    read = range(prompt_length, prompt_length + 20)
+    rolls = kind in ("modern", "alibi-window-multi-query", "none-window")  # 2 x (6 - 1) + 1 tokens are within 12
+    assert held == [cache_bytes(model.config, min(t, 12), batch=3) if t <= 12 or rolls else 0 for t in read]
 
 
 def test_without_a_causal_mask_the_text_is_read_anew(small_model, ids):
@@ -136,6 +153,33 @@ def test_top_k_and_top_p_by_hand():
     assert kept(top_p=0.8) == pytest.approx([0, 0.5 / 0.85, 0, 0.2 / 0.85, 0.15 / 0.85])
     assert kept(top_p=1.0) == pytest.approx(probabilities[0].tolist())
     assert kept(top_k=2, top_p=0.6) == pytest.approx([0, 1, 0, 0, 0])  # top k first, then top p of what is left
+
+
+@pytest.mark.parametrize("size", [1, 13, 65, 5000])
+@pytest.mark.parametrize("choices", [(1.0, None, None), (0.7, 5, None), (1.3, None, 0.8), (2.0, 9, 0.9)])
+def test_the_draw_is_that_of_multinomial(size, choices):
+    """Token for token, so that a seed gives the text it has always given; a row alone as among others."""
+    logits = 3 * torch.randn(6, size)
+    probabilities = next_token_probabilities(logits, *choices)
+
+    def generators(count):
+        return [torch.Generator().manual_seed(seed) for seed in range(count)]
+
+    ours, theirs = generators(2)[1], generators(2)[1]
+    for _ in range(20):
+        assert torch.equal(choose(logits, *choices, ours), torch.multinomial(probabilities, 1, generator=theirs)[:, 0])
+    together, alone = generators(6), generators(6)
+    for _ in range(20):
+        drawn = [choose(row[None], *choices, generator) for row, generator in zip(logits, alone, strict=True)]
+        assert torch.equal(choose_in_each(logits, *choices, together), torch.cat(drawn))
+    assert torch.equal(choose_in_each(logits, 0, None, None, together), logits.argmax(dim=-1))
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_logits_that_are_not_numbers_are_told(broken):
+    logits = torch.tensor([[1.0, 2.0], [broken, 0.0]])
+    with pytest.raises(ValueError, match="the model's logits are not numbers: its training has diverged"):
+        choose(logits, 1.0, None, None, torch.Generator())
 
 
 def test_samples_follow_the_distribution(small_model, ids):
