@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpt import (
         ablation,
+        batching,
         checkpoint,
         corpus,
         exports,

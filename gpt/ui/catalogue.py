@@ -7,8 +7,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import gpt
 from gpt.config import variant_name
@@ -21,7 +23,7 @@ _MOST_UPLOADS = 24  # held in memory; the oldest is forgotten first
 ORIGINAL = "original/gpt2"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadyModel:
     """A model with what is needed to use and name it.
 
@@ -38,6 +40,11 @@ class ReadyModel:
     variant: str
     model: gpt.model.GPT2
     tokenizer: Tokenizer
+
+    @cached_property
+    def batcher(self) -> gpt.batching.Batcher:
+        """Through which all who generate with it share the work."""
+        return gpt.batching.Batcher(self.model)
 
 
 class Catalogue:
@@ -58,6 +65,7 @@ class Catalogue:
         self._checkpoints: dict[str, gpt.checkpoint.Checkpoint] = {}
         self._uploads: OrderedDict[str, ReadyModel] = OrderedDict()
         self._original: ReadyModel | None = None
+        self._in_use: WeakValueDictionary[tuple[str, ...], ReadyModel] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def choices(self, seen: Any, *, snapshots: bool = True) -> list[tuple[str, str]]:
@@ -89,7 +97,7 @@ class Catalogue:
             return self._of_shipped(folder)
         trained = self._trained(name)
         if trained is not None:
-            return _of_run(*trained)
+            return self._of_run(*trained)
         raise ValueError("this model is no longer here; choose another, or train it again")
 
     def steps(self, name: Any) -> list[int]:
@@ -153,7 +161,26 @@ class Catalogue:
         checkpoint = self.checkpoint(name)
         steps = checkpoint.history[-1].step if checkpoint.history else 0
         note = f"shipped; {steps:,} steps on {checkpoint.corpus.get('name', 'a text')}"
-        return ReadyModel(name, note, variant_name(checkpoint.config), checkpoint.model, checkpoint.tokenizer)
+        ready = ReadyModel(name, note, variant_name(checkpoint.config), checkpoint.model, checkpoint.tokenizer)
+        return self._in_use.setdefault(("shipped", name), ready)
+
+    def _of_run(self, run: Run, member: Member, step: int | None) -> ReadyModel:
+        if member.trainer is None:
+            raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
+        label = f"{member_label(run, member)} (run {run.key[:4]})"
+        so_far = member.events[-1].step if member.events else 0
+        note = (
+            f"trained here; {f'best of {so_far:,} steps' if step is None else f'at step {step:,}'} on {run.corpus.name}"
+        )
+        if not member.config.causal:
+            note += "; without the causal mask it sees the tokens it is asked for"
+        with self._lock:  # whoever asks for the same weights gets the same model
+            ready = self._in_use.get((run.key, label, note))
+            if ready is None:
+                variant = variant_name(member.config)
+                ready = ReadyModel(label, note, variant, member.model_at(step), run.corpus.tokenizer)
+                self._in_use[run.key, label, note] = ready
+            return ready
 
 
 def at_step(name: str, step: int) -> str:
@@ -173,17 +200,6 @@ def _run_choices(run: Run, snapshots: bool) -> list[tuple[str, str]]:
         for step in sorted(member.snapshots if snapshots else ())
     ]
     return [*best, *earlier]
-
-
-def _of_run(run: Run, member: Member, step: int | None) -> ReadyModel:
-    if member.trainer is None:
-        raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
-    label = f"{member_label(run, member)} (run {run.key[:4]})"
-    when = f"best of {member.events[-1].step:,} steps" if step is None and member.events else f"at step {step or 0:,}"
-    note = f"trained here; {when} on {run.corpus.name}"
-    if not member.config.causal:
-        note += "; without the causal mask it sees the tokens it is asked for"
-    return ReadyModel(label, note, variant_name(member.config), member.model_at(step), run.corpus.tokenizer)
 
 
 def member_label(run: Run, member: Member) -> str:

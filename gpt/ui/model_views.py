@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from gpt.batching import BatchedStream
 from gpt.costs import cache_bytes, parameter_count
-from gpt.generation import TokenStream, evaluation_mode, next_token_probabilities, stream_tokens
+from gpt.generation import evaluation_mode, next_token_probabilities
 from gpt.probes import read_text
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.requests import sentence
@@ -36,12 +37,12 @@ class Column:
         self.tokens = 0
         self.seconds = 0.0
         self.first_seconds: float | None = None
-        self._tokens: TokenStream | None = None
+        self._tokens: BatchedStream | None = None
         self._pieces: Iterator[str] = iter(())
         try:
             ids = torch.tensor([ready.tokenizer.encode(prompt)])
-            self._tokens = stream_tokens(ready.model, ids, max_new_tokens=length, **sampling)
-            self._pieces = ready.tokenizer.decode_stream(int(chosen) for chosen in self._tokens)
+            self._tokens = ready.batcher.stream(ids, max_new_tokens=length, **sampling)
+            self._pieces = ready.tokenizer.decode_stream(self._tokens)
         except ValueError as error:  # of this model alone: the others write on
             self.note = sentence(error)
 
