@@ -33,17 +33,29 @@ def keys_per_query(config: GPTConfig, length: int) -> float:
     return window * (window + 1) / 2 / length + window * (length - window) / length
 
 
-def flops_per_token(config: GPTConfig, length: int | None = None) -> float:
-    """Multiplications and additions of one forward pass, per token of a text of `length` (the context by default).
+def flops_by_part(config: GPTConfig, length: int | None = None) -> dict[str, float]:
+    """Multiplications and additions in each part of a forward pass, per token of a text of `length`.
 
     Two for each weight of a linear layer, and for each query, head and key it may see 4 x head_dim (its score, and
     the sum of values). A training step takes about three times as many.
+
+    Args:
+        config: of the model.
+        length: T, tokens in the text; None is the model's context.
     """
     width, kv_width = config.embed_size, config.kv_heads * config.head_dim
-    per_layer = 2 * width * width + 2 * width * kv_width + 2 * width * config.hidden_size
-    linear = config.num_layers * per_layer + config.vocab_size * width  # weights without their biases
     seen = keys_per_query(config, config.context_length if length is None else length)
-    return 2 * linear + config.num_layers * 4 * config.embed_size * seen
+    return {
+        "attention projections": config.num_layers * 2 * (2 * width * width + 2 * width * kv_width),
+        "attention scores and values": config.num_layers * 4 * width * seen,
+        "feed-forward": config.num_layers * 2 * 2 * width * config.hidden_size,
+        "output layer": 2 * config.vocab_size * width,
+    }
+
+
+def flops_per_token(config: GPTConfig, length: int | None = None) -> float:
+    """Multiplications and additions of one forward pass, per token of a text of `length`, in all parts."""
+    return sum(flops_by_part(config, length).values())
 
 
 def cache_bytes(config: GPTConfig, length: int, *, batch: int = 1, bytes_per_number: int = 4) -> int:

@@ -7,7 +7,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpt import GPT2, attention_mask, stream_tokens
-from gpt.costs import cache_bytes, flops_per_token, keys_per_query, parameter_count, parameters_by_part
+from gpt.costs import (
+    cache_bytes,
+    flops_by_part,
+    flops_per_token,
+    keys_per_query,
+    parameter_count,
+    parameters_by_part,
+)
 
 
 @pytest.mark.parametrize("changes", [{}, {"num_layers": 1, "hidden_size": 7}, {"causal": False, "num_kv_heads": 2}])
@@ -35,14 +42,12 @@ def test_parameters_are_those_of_a_real_model(kind, small_config, changes):
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("length", [2, 5, 30])
-def test_cache_bytes_are_those_of_a_real_generation(kind, small_model, ids, batch, length, monkeypatch):
-    model, caches = small_model(kind), []
-    make = model.new_cache
-    monkeypatch.setattr(model, "new_cache", lambda: caches.append(make()) or caches[-1])
-    list(stream_tokens(model, ids(batch, 2), max_new_tokens=length - 1, seed=0))  # the last token is never read
-    assert caches[0].length == length
-    assert caches[0].nbytes == cache_bytes(model.config, length, batch=batch)
-    assert cache_bytes(model.config, length, batch=batch, bytes_per_number=2) == caches[0].nbytes // 2
+def test_cache_bytes_are_those_of_a_real_generation(kind, small_model, ids, batch, length):
+    model = small_model(kind)
+    stream = stream_tokens(model, ids(batch, 2), max_new_tokens=length - 1, seed=0)
+    list(stream)  # the last token is never read
+    assert stream.cache_bytes == cache_bytes(model.config, length, batch=batch)
+    assert cache_bytes(model.config, length, batch=batch, bytes_per_number=2) == stream.cache_bytes // 2
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -66,3 +71,32 @@ def test_arithmetic_of_linear_layers_is_what_torch_counts(kind, small_config, id
     attention = config.num_layers * 4 * config.embed_size * keys_per_query(config, 24)
     assert flops_per_token(config, 24) - attention == pytest.approx(counted / 48)
     assert flops_per_token(config) == flops_per_token(config, config.context_length)
+
+
+@pytest.mark.parametrize("length", [None, 1, 7, 24])
+def test_parts_of_the_arithmetic_sum_to_all_of_it(kind, small_config, length):
+    config = small_config(kind)
+    assert sum(flops_by_part(config, length).values()) == pytest.approx(flops_per_token(config, length))
+
+
+@torch.no_grad()
+def test_each_part_of_the_arithmetic_is_what_torch_counts_in_it(kind, small_config, ids):
+    model = GPT2.from_config(small_config(kind))
+    with FlopCounterMode(display=False, depth=5) as counter:
+        model(ids(2, 24))
+    counted = {"attention projections": 0.0, "feed-forward": 0.0, "output layer": 0.0}
+    for module, counts in counter.get_flop_counts().items():
+        linear = sum(count for operation, count in counts.items() if str(operation) in ("aten.addmm", "aten.mm")) / 48
+        if module.endswith(".attention"):
+            counted["attention projections"] += linear
+        elif module.endswith(".feed_forward"):
+            counted["feed-forward"] += linear
+        elif module == "Global":
+            counted["output layer"] += linear
+    counted["output layer"] -= counted["attention projections"] + counted["feed-forward"]
+    parts = flops_by_part(model.config, 24)
+    seen = parts.pop("attention scores and values")
+    assert parts == pytest.approx(counted)
+    assert seen == pytest.approx(
+        model.config.num_layers * 4 * model.config.embed_size * keys_per_query(model.config, 24)
+    )

@@ -16,6 +16,7 @@ from gpt.runs import Runs
 from gpt.ui.attention_tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare_tab import build_compare_tab
+from gpt.ui.cost_tab import build_cost_tab
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train_tab import build_train_tab
 
@@ -26,7 +27,7 @@ _KEEP_TAB_IN_ADDRESS = """() => {
   document.addEventListener('click', ({ target }) => {
     const pressed = target.closest('[role=tab]');
     const name = pressed ? pressed.textContent.trim().toLowerCase() : '';
-    if (!['train', 'compare', 'attention'].includes(name)) return;
+    if (!['train', 'compare', 'attention', 'cost'].includes(name)) return;
     const address = new URL(window.location.href);
     address.searchParams.set('tab', name);
     window.history.replaceState(window.history.state, '', address);
@@ -42,7 +43,6 @@ def create_demo(models_folder: Path = TRAINED_MODELS, limits: Limits | None = No
         limits: what visitors may ask for.
     """
     runs = Runs(limits)
-    runs.warm_up()
     atexit.register(runs.close)  # a trainer in the middle of a step would otherwise bring the process down
     catalogue = Catalogue(models_folder, runs)
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
@@ -58,14 +58,22 @@ def create_demo(models_folder: Path = TRAINED_MODELS, limits: Limits | None = No
                 build_compare_tab(demo, tabs, compare, catalogue, seen)
             with gr.Tab("Attention", id="attention") as attention:
                 build_attention_tab(attention, catalogue, seen)
+            with gr.Tab("Cost", id="cost") as cost:
+                build_cost_tab(cost, catalogue, seen)
         demo.load(None, js=_KEEP_TAB_IN_ADDRESS, api_visibility="private")
+    demo.warm_up = runs.warm_up  # for `launch`, when the page can be seen
     # Each function bounds its own line, and a full one must not turn away the others.
     return demo.queue(max_size=None, default_concurrency_limit=8)
 
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
-    """Show the page, with the settings this lab needs; `options` go to `gr.Blocks.launch`."""
-    return demo.launch(
+    """Show the page, with the settings this lab needs; `options` go to `gr.Blocks.launch`.
+
+    PyTorch takes longer to load than all the rest, so that is left until the page answers.
+    """
+    returns_at_once = options.pop("prevent_thread_lock", False)
+    shown = demo.launch(
+        prevent_thread_lock=True,
         theme=page_theme(),
         css=stylesheet(),
         footer_links=[],
@@ -78,3 +86,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         ssr_mode=False,
         **options,
     )
+    demo.warm_up()  # type: ignore[attr-defined]
+    if not returns_at_once:
+        demo.block_thread()
+    return shown

@@ -11,12 +11,12 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.pretrained import PretrainedUnavailable
+import gpt
+from gpt import ui
 from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
-from gpt.ui.model_views import Column, expectation, readable, reading_view, write_in_turns
 from gpt.ui.requests import (
     leave_checks_to_handlers,
     one_sentence,
@@ -26,7 +26,6 @@ from gpt.ui.requests import (
     require_whole,
     sentence,
 )
-from gpt.uploads import LARGEST_ZIP
 
 MOST_MODELS = 4
 LONGEST_PROMPT = 2000  # characters
@@ -95,12 +94,12 @@ class CompareHandlers:
         deadline = time.monotonic() + MOST_SECONDS
         goes_on = True
         while goes_on and time.monotonic() < deadline:
-            goes_on = await asyncio.to_thread(write_in_turns, columns, SECONDS_BETWEEN_UPDATES)
+            goes_on = await asyncio.to_thread(ui.model_views.write_in_turns, columns, SECONDS_BETWEEN_UPDATES)
             yield text_columns_value([column.view() for column in columns])
 
     def _columns(
         self, names: Any, prompt: Any, leave_out: Any, length: Any, second: Any, *sampling: Any
-    ) -> list[Column]:
+    ) -> list[ui.model_views.Column]:
         chosen = Sampling(*sampling)
         length = require_whole("length", length, 1, MOST_NEW_TOKENS)
         temperatures = [chosen.temperature]
@@ -111,10 +110,14 @@ class CompareHandlers:
         leave_out = require_flag("the switch for unseen characters", leave_out)
         columns = []
         for ready in models:
-            own_prompt, note = readable(ready, prompt, leave_out)
+            own_prompt, note = ui.model_views.readable(ready, prompt, leave_out)
             for temperature in temperatures:
                 what = f"{note} · temperature {temperature:g}" if len(temperatures) > 1 else note
-                columns.append(Column(ready, own_prompt, length, chosen.options() | {"temperature": temperature}, what))
+                columns.append(
+                    ui.model_views.Column(
+                        ready, own_prompt, length, chosen.options() | {"temperature": temperature}, what
+                    )
+                )
         return columns
 
     def _models(self, names: Any, most: int = MOST_MODELS) -> list[ReadyModel]:
@@ -135,7 +138,7 @@ class CompareHandlers:
             sampling = Sampling(temperature, top_k, top_p, 0)
             text = _prompt(text, longest=LONGEST_READING)
             leave_out = require_flag("the switch for unseen characters", leave_out)
-            models = [expectation(ready, text, leave_out) for ready in self._models(names)]
+            models = [ui.model_views.expectation(ready, text, leave_out) for ready in self._models(names)]
         value = {
             "text": text,
             "temperature": sampling.temperature,
@@ -171,7 +174,7 @@ class CompareHandlers:
             if len(text) < 2:
                 raise ValueError("the text has fewer than two characters; nothing can be a surprise yet")
             leave_out = require_flag("the switch for unseen characters", leave_out)
-            models = [reading_view(ready, text, leave_out) for ready in self._models(names)]
+            models = [ui.model_views.reading_view(ready, text, leave_out) for ready in self._models(names)]
             if len({tuple(model["tokens"]) for model in models if not model["error"]}) > 1:
                 for model in models:  # what is counted per token cannot be compared
                     model["totals"] = [total for total in model["totals"] if total[0] == "bits per byte"]
@@ -188,7 +191,9 @@ class CompareHandlers:
         """Take in a zipped checkpoint and choose it."""
         with one_sentence():
             if not isinstance(content, bytes):
-                raise ValueError(f"this is not a file; choose a zip file of at most {LARGEST_ZIP // 10**6} MB")
+                raise ValueError(
+                    f"this is not a file; choose a zip file of at most {gpt.uploads.LARGEST_ZIP // 10**6} MB"
+                )
             name = self.catalogue.upload(content)
         known = [*(seen if isinstance(seen, list) else []), name]
         return known, self._also(known, names, name)
@@ -197,7 +202,7 @@ class CompareHandlers:
         """Load the original GPT-2, which the first time needs the network, and choose it."""
         try:
             name = self.catalogue.fetch_original()
-        except PretrainedUnavailable as error:
+        except gpt.pretrained.PretrainedUnavailable as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         return self._also(seen, names, name)
 
@@ -241,7 +246,8 @@ def _keep_in_address(view: str, *names: str) -> str:
 def from_address(address: dict[str, str]) -> dict[str, Any]:
     """What a link's query sets: "tab" and the names in `_IN_ADDRESS`; what is missing or unusable is left as it is."""
     tab = address.get("tab")
-    values: dict[str, Any] = {"tab": gr.Tabs(selected=tab) if tab in ("train", "compare", "attention") else gr.skip()}
+    is_known = tab in ("train", "compare", "attention", "cost")
+    values: dict[str, Any] = {"tab": gr.Tabs(selected=tab) if is_known else gr.skip()}
     for name in _IN_ADDRESS:
         try:
             values[name] = gr.skip() if name not in address else _value_in_address(name, address[name])

@@ -143,6 +143,7 @@ def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     looks_at_hostile_words(visitor)
     goes_back_through_training(visitor)
     takes_attention_home(visitor)
+    sees_what_it_costs(visitor)
 
 
 def sees_how_shipped_models_learned(visitor: Visitor) -> None:
@@ -395,3 +396,49 @@ def looks_at_hostile_words(visitor: Visitor) -> None:
     assert page.locator("#attention-map img").count() == 0
     expect(page.locator("#attention-map .variant-name")).to_contain_text("gpt2 (run ")
     visitor.looks_around("12-hostile-text")
+
+
+def sees_what_it_costs(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.opens("Cost")
+    times, cache, bars = (page.locator(f"#{name}") for name in ("time-chart", "cache-chart", "cost-bars"))
+    expect(times.locator("path.computed")).to_have_count(2 + 2)  # in the plot and in the legend
+    expect(times.locator(".plot .dot")).to_have_count(0)
+    visitor.looks_around("15-cost")
+
+    visitor.chooses("Longest text", "512")
+    visitor.presses("Measure")
+    expect(times.locator(".status")).to_have_text(re.compile(r"^Done: 100 measurements in [\d.]+ s"))
+    expect(times.locator(".plot .dot")).to_have_count(8)
+    expect(times.locator(".sentences")).to_contain_text(
+        re.compile(r"Measured: time grows as T[\d.]+ ± [\d.]+ with full")
+    )
+    visitor.sets("Window", 32)
+    expect(times.locator(".status")).to_contain_text("Shown: window of 64")
+    plot = times.locator(".plot")
+    plot.focus()
+    plot.press("ArrowLeft")
+    expect(times.locator(".tooltip")).to_contain_text("tokens in the text, T: 512")
+    plot.press("Escape")
+    expect(times.locator(".tooltip")).to_be_hidden()
+
+    visitor.chooses("Longest text", "4,096")
+    visitor.presses("Measure")
+    expect(times.locator(".status")).to_contain_text("full attention ·")
+    visitor.presses("Stop")
+    expect(times.locator(".status")).to_contain_text("Stopped after")
+
+    visitor.presses("Generate")
+    expect(cache.locator(".status")).to_contain_text("Done")
+    expect(cache.locator(".numbers")).to_contain_text("yes")
+    expect(cache.locator(".unequal")).to_have_count(0)
+
+    expect(bars.locator(".row")).to_have_count(2 * 5)
+    expect(bars.locator(".unequal")).to_have_count(0)
+    visitor.chooses("Of", "the models chosen above")
+    expect(bars.locator(".row")).to_have_count(2 * 4)
+    bar = bars.locator(".bar").first
+    bar.focus()
+    bar.press("ArrowRight")
+    expect(bars.locator(".line")).to_contain_text("token embedding")
+    visitor.looks_around("16-costs")

@@ -16,10 +16,12 @@ from served import SHIPPED, assert_same_weights, assert_sentence, controls, sett
 
 from gpt import attention_maps, load_checkpoint
 from gpt.ui.app import create_demo
+from gpt.ui.train_settings import SIZES
 
 PUBLIC = {
     *("/train", "/watch", "/pause", "/step_once", "/stop", "/restart", "/branch", "/export"),
     *("/generate", "/expect", "/read", "/attention"),
+    *("/measure_time", "/measure_cache", "/count_parts"),
 }
 BOTH = [f"shipped/{name}" for name in SHIPPED]
 ON_PYTHON_DOCS = {"text": "python-docs", "own_text": ""}
@@ -60,7 +62,7 @@ def test_the_page_answers(address: str) -> None:
 
 def test_the_tabs_are_there(page: tuple[gr.Blocks, str]) -> None:
     tabs = [part["props"]["label"] for part in page[0].config["components"] if part["type"] == "tabitem"]
-    assert tabs == ["Train", "Compare", "Write", "Step by step", "Read a text", "Attention"]
+    assert tabs == ["Train", "Compare", "Write", "Step by step", "Read a text", "Attention", "Cost"]
 
 
 def test_the_public_endpoints_are_these(client: Client) -> None:
@@ -106,6 +108,16 @@ def test_a_program_can_use_the_models_it_has_trained(client: Client) -> None:
     value, _ = client.predict(trained[1], "", "import this", api_name="/attention")
     (drawn,) = value["models"]
     assert (drawn["label"], drawn["window"]) == (f"sliding-window (run {key[:4]})", settings()["window_size"])
+
+
+def test_costs_are_measured_and_counted(client: Client) -> None:
+    times = [json.loads(value) for value in client.submit(8, "forward only", 512, api_name="/measure_time")]
+    assert times[-1]["status"].startswith("Done: 100 measurements in ")
+    assert [len(curve["measured"]) for curve in times[-1]["curves"]] == [4, 4]
+    cache = [json.loads(value) for value in client.submit(BOTH, api_name="/measure_cache")]
+    assert [row[4] for row in cache[-1]["rows"]] == ["yes", "–", "yes", "–"]
+    parts = json.loads(client.predict(next(iter(SIZES)), 64, 8, [], api_name="/count_parts"))
+    assert [block["title"] for block in parts["blocks"]] == ["Parameters", "Multiplications and additions per token"]
 
 
 def test_pause_step_and_stop(client: Client) -> None:
@@ -171,6 +183,13 @@ def test_the_attention_sent_is_the_attention_computed(client: Client, models_fol
         ("/attention", ["shipped/gpt2", "", ""], "The text is empty"),
         ("/attention", ["shipped/gpt2", "", "dog #"], "never seen '#'"),
         ("/attention", ["shipped/gpt2", "", "o" * 33], "has 33 characters"),
+        ("/measure_time", [0, "forward only", 512], "Window is 0"),
+        ("/measure_time", [8, "sideways", 512], "What is timed is 'sideways'"),
+        ("/measure_time", [8, "forward only", 500], "The longest text is 500"),
+        ("/measure_cache", [[]], "No model is chosen"),
+        ("/measure_cache", [["shipped/none"]], "no longer here"),
+        ("/count_parts", ["huge", 256, 64, []], "What is counted is 'huge'"),
+        ("/count_parts", ["the models chosen above", 256, 64, []], "No model is chosen"),
         ("/pause", ["", "0123456789ab"], "press Train to start one"),
         ("/step_once", ["", ""], "press Train to start one"),
         ("/stop", ["", ""], "press Train to start one"),
@@ -223,6 +242,17 @@ def test_raw_nonsense_shows_no_traceback_and_does_no_harm(address: str, place: i
     assert "Traceback" not in told
     assert "site-packages" not in told
     assert httpx.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1", "true", "null", "[8]", "{}", '"8"', "1e300"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_raw_nonsense_is_not_measured(address: str, place: int, value: str) -> None:
+    data = ["8", '"forward only"', "512"]
+    data[place] = value
+    told = answer(address, "/measure_time", f'{{"data": [{", ".join(data)}]}}')
+    assert "event: error" in told
+    (said,) = [line for line in told.splitlines() if line.startswith("data:")]
+    assert_sentence(json.loads(said.removeprefix("data:"))["error"], "is")
 
 
 @pytest.mark.parametrize("value", ["NaN", "-1", "true", "null", "[8]", "{}", '"8"', "1e300"])

@@ -12,9 +12,12 @@ import pytest
 import torch
 from served import assert_same_weights, unpack_attention
 
-from gpt import attention_mask
+from gpt import GPTConfig, attention_mask
+from gpt.costs import flops_by_part, parameters_by_part
 from gpt.ui import components
 from gpt.ui.components.attention_map import attention_map, pack_attention
+from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
+from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.next_token import next_token
@@ -29,6 +32,8 @@ from gpt.ui.components.text_columns import text_columns, text_columns_value
 FOLDER = Path(components.__file__).parent
 FACTORIES = {
     "attention_map": attention_map,
+    "cost_bars": cost_bars,
+    "cost_chart": cost_chart,
     "head_table": head_table,
     "loss_chart": loss_chart,
     "next_token": next_token,
@@ -40,6 +45,7 @@ FACTORIES = {
     "surprise_text": surprise_text,
     "text_columns": text_columns,
 }
+CONFIG = GPTConfig(vocab_size=65)
 HOSTILE = ["<img src=x onerror=window.hacked=1>", "${alert(1)}", "{{constructor}}"]
 
 
@@ -240,3 +246,40 @@ def test_columns_are_given_as_they_are() -> None:
     }
     assert text_columns_value((column,), "none") == {"columns": [column], "empty": "none"}
     assert text_columns_value([]) == {"columns": [], "empty": ""}
+
+
+# --- Costs ----------------------------------------------------------------------------------------------------------
+
+AXES = {"x": {"title": "T", "scale": "log", "ticks": [1, 2]}, "y": {"title": "ms", "scale": "log", "unit": "ms"}}
+
+
+def test_a_row_of_a_cost_chart_fits_its_columns() -> None:
+    value = json.loads(cost_chart_value([], **AXES, columns=[{"name": HOSTILE[0], "kind": ""}], rows=[["1"]]))
+    assert value["columns"] == [{"name": HOSTILE[0], "kind": ""}]
+    with pytest.raises(ValueError, match="a row has 2 cells for 1 columns"):
+        cost_chart_value([], **AXES, columns=[{"name": "T", "kind": ""}], rows=[["1", "2"]])
+
+
+def test_what_is_no_number_does_not_reach_a_cost_chart() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        cost_chart_value([{"label": "x", "measured": [[1, float("nan")]], "computed": []}], **AXES)
+
+
+def test_models_of_a_block_have_the_same_parts() -> None:
+    def model(label: str, **computed: int) -> dict[str, Any]:
+        return {"label": label, "colour": "red", "dash": "", "computed": computed, "counted": None}
+
+    block = {"title": "t", "note": "", "models": [model("one", attention=1), model("two", attention=2)]}
+    (sent,) = json.loads(cost_bars_value([block]))["blocks"]
+    assert sent["parts"] == [{"name": "attention", "pattern": "stripes"}]
+    block["models"].append(model("three", other=3))
+    with pytest.raises(ValueError, match=r"three has the computed parts \['other'\]; give \['attention'\]"):
+        cost_bars_value([block])
+
+
+def test_parts_of_a_block_are_told_apart_without_colour() -> None:
+    for parts in (parameters_by_part(CONFIG), flops_by_part(CONFIG)):
+        model = {"label": "x", "colour": "red", "dash": "", "computed": parts, "counted": None}
+        (sent,) = json.loads(cost_bars_value([{"title": "t", "note": "", "models": [model]}]))["blocks"]
+        patterns = [part["pattern"] for part in sent["parts"]]
+        assert len(set(patterns)) == len(parts)
