@@ -220,15 +220,19 @@ class Slots:
         return torch.arange(first, self._written, device=self._numbers.device) % self._columns  # (count,)
 
     def _move(self, like: Tensor, room: int, longest: int) -> None:
-        """Make room for so many rows and for more than `longest` columns; move what is seen to end at that column."""
+        """Make room for so many rows, and for more columns than `longest` on both sides of what is seen.
+
+        To the right for the tokens to come, to the left for rows that join and have read more than any so far.
+        """
         layers, pair, _, kv_heads, _, head_dim = like.shape
         columns = min(self._most, max(_FEWEST_COLUMNS, 2 * longest))
+        written = max(longest, columns // 2)
         moved = like.new_empty(layers, pair, room, kv_heads, columns, head_dim)
         if self.lengths:
             rows, seen = len(self.lengths), self._longest()
-            _clear(moved[:, :, :rows, :, : longest - seen])
-            moved[:, :, :rows, :, longest - seen : longest] = self._numbers[:, :, :rows, :, self._last_columns(seen)]
-        self._numbers, self._columns, self._written = moved, columns, longest
+            _clear(moved[:, :, :rows, :, : written - seen])
+            moved[:, :, :rows, :, written - seen : written] = self._numbers[:, :, :rows, :, self._last_columns(seen)]
+        self._numbers, self._columns, self._written = moved, columns, written
 
     def _look(self) -> None:
         """Keep the views that every token needs, until rows or columns change."""

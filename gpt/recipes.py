@@ -42,8 +42,8 @@ class TrainConfig:
             device is faster with it. Weights, optimizers and evaluations are in float32.
     """
 
-    max_steps: int = 300
-    batch_size: int = 24
+    max_steps: int = 220
+    batch_size: int = 32
     learning_rate: float = 5e-3
     matrix_learning_rate: float | None = 0.05
     position_learning_rate: float | None = 0.02

@@ -372,7 +372,7 @@ def _build_controls() -> dict[str, gr.components.Component]:
         context_length = gr.Dropdown(
             list(CONTEXTS), value=64, label="Context", info="Characters a model can look back on."
         )
-        batch_size = gr.Slider(1, 64, value=24, step=1, label="Batch size", info="Texts learned from in each step.")
+        batch_size = gr.Slider(1, 64, value=32, step=1, label="Batch size", info="Texts learned from in each step.")
         recipe = gr.Dropdown(
             list(RECIPES), value="fast", label="Recipe", info="fast: Muon and AdamW; nanogpt: AdamW as published."
         )
