@@ -23,6 +23,7 @@ from gpt.ui.train_tab import TrainSettings
 
 import gradio as gr  # isort: skip
 
+ANNA, BEN = "a" * 32, "b" * 32  # two visitors' secrets
 CONTEXT = 32
 SHIPPED = ["gpt2", "sliding-window"]
 STORY = (

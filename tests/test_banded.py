@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import make_small_config
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -256,9 +255,9 @@ def test_other_texts_are_read_by_the_plain_way(options, used):
 
 
 @pytest.mark.parametrize("variant", ["sliding-window", "modern", "alibi-window-multi-query", "none-window"])
-def test_a_model_is_the_same_by_either_way(variant, used):
+def test_a_model_is_the_same_by_either_way(variant, used, small_config):
     torch.manual_seed(0)
-    model = GPT2.from_config(make_small_config(variant, context_length=400, window_size=7)).eval()
+    model = GPT2.from_config(small_config(variant, context_length=400, window_size=7)).eval()
     ids = torch.randint(model.config.vocab_size, (2, 400))
     with torch.no_grad():
         fast, cached = model(ids), model(ids, cache=KVCache(model.config.num_layers, 7))

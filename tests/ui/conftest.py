@@ -9,15 +9,13 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from served import controls, save_small_models, serve
+from served import ANNA, controls, save_small_models, serve
 
 from gpt.run import Limits, Run
 from gpt.runs import Runs
 from gpt.ui.app import create_demo
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.train_tab import TrainHandlers
-
-ANNA, BEN = "a" * 32, "b" * 32  # two visitors' secrets
 
 
 @pytest.fixture(scope="session", autouse=True)

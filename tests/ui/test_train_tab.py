@@ -12,8 +12,9 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from conftest import ANNA, BEN
 from served import (
+    ANNA,
+    BEN,
     NO_NUMBERS,
     SHIPPED,
     STORY,
