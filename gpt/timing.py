@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor, nn
 
 from gpt.attention import MultiHeadSelfAttention
 from gpt.seeds import seeded_generator
@@ -56,16 +57,29 @@ def attention_seconds(
     layer = MultiHeadSelfAttention(embed_size, num_heads, num_kv_heads=num_kv_heads, window_size=window_size)
     text = torch.randn(1, length, embed_size, generator=seeded_generator(1337, "text to time"))
 
+    if backward:
+        return seconds_of(forward_and_backward(layer, text), repeats)
+
     def work() -> None:
-        if not backward:
-            with torch.inference_mode():
-                layer(text)
-            return
-        layer(text.requires_grad_()).sum().backward()
+        with torch.inference_mode():
+            layer(text)
+
+    return seconds_of(work, repeats)
+
+
+def forward_and_backward(
+    layer: nn.Module, text: Tensor, call: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[], None]:
+    """The output of a layer and the gradients of its input and of all its weights, which are then forgotten."""
+    read = layer if call is None else call
+    text = text.clone().requires_grad_()
+
+    def work() -> None:
+        read(text).sum().backward()
         layer.zero_grad(set_to_none=True)
         text.grad = None
 
-    return seconds_of(work, repeats)
+    return work
 
 
 def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from gpt.attention import MultiHeadSelfAttention
@@ -20,7 +20,7 @@ from gpt.bench.peers import MISSING, mistral_peer
 from gpt.bench.rows import Row, timed_row
 from gpt.bench.turns import in_turns, progress, threads_text
 from gpt.positions import RotaryPositionalEncoding
-from gpt.timing import fitted_exponent, spread
+from gpt.timing import fitted_exponent, forward_and_backward, spread
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,6 @@ def _against_mistral(setting: Setting) -> Row:
         peer=seconds.get("peer", []),
         goal=30,
     )
-
-
-def forward_and_backward(
-    layer: nn.Module, text: Tensor, call: Callable[[Tensor], Tensor] | None = None
-) -> Callable[[], None]:
-    """The output of a layer and the gradients of its input and of all its weights, which are then forgotten."""
-    read = layer if call is None else call
-    text = text.clone().requires_grad_()
-
-    def work() -> None:
-        read(text).sum().backward()
-        layer.zero_grad(set_to_none=True)
-        text.grad = None
-
-    return work
 
 
 def _layer(

@@ -250,7 +250,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         text = gr.Textbox(
             _EXAMPLE,
             label="Text",
-            info=f"As long as the model's context, {LONGEST_TEXT} characters at most.",
+            info=f"Not longer than the model's context, nor than {LONGEST_TEXT} characters.",
             lines=2,
             max_lines=4,
             max_length=4 * LONGEST_TEXT,
