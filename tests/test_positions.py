@@ -45,6 +45,20 @@ def test_rotary_turns_pairs_by_the_published_angle():
             assert complex(turned[i], turned[i + 3]) == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_gradient_of_a_turn_equals_its_differences():
+    rotary = RotaryPositionalEncoding(6, base=20.0)
+    x = torch.randn(2, 5, 6, dtype=torch.float64).transpose(0, 1).requires_grad_()
+    cosine, sine = rotary.angles(torch.arange(2))
+    outgoing = torch.randn(5, 2, 6, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(rotary(x), x, outgoing)
+    first, second = x.detach().chunk(2, dim=-1)
+    by_products = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    assert_close(rotary(x), by_products, atol=1e-6, rtol=0)
+    first, second = outgoing.chunk(2, dim=-1)  # the transposed matrix: the same angles the other way round
+    back = torch.cat((first * cosine + second * sine, second * cosine - first * sine), dim=-1)
+    assert_close(gradient, back, atol=1e-6, rtol=0)
+
+
 def test_rotary_scores_depend_on_distance_only():
     rotary = RotaryPositionalEncoding(16)
     query, key = torch.randn(16), torch.randn(16)
