@@ -250,9 +250,10 @@ def load_training_state(folder: str | Path) -> TrainingState | None:
     best = read_tensors(folder / "model.safetensors", _LARGEST_WEIGHTS)
     tensors = read_tensors(folder / "training.safetensors", _LARGEST_WEIGHTS)
     present = {name: tensor.shape for name, tensor in _below("present/", tensors).items()}
-    if present != {name: weight.shape for name, weight in best.items()}:
+    average = {name: tensor.shape for name, tensor in _below("average/", tensors).items()}
+    if not present == {name: weight.shape for name, weight in best.items()} == (average or present):
         raise CheckpointError("training.safetensors does not hold the weights that model.safetensors has")
-    if any(not re.fullmatch(r"present/.+|optimizer/[01]/\d{1,6}/\w+", name) for name in tensors):
+    if any(not re.fullmatch(r"(present|average)/.+|optimizer/[01]/\d{1,6}/\w+", name) for name in tensors):
         raise CheckpointError("training.safetensors holds something that is not part of a training state")
     try:
         return TrainingState(**progress, tensors=tensors | {f"best/{name}": weight for name, weight in best.items()})

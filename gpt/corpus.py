@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,6 +188,8 @@ class BatchStream:
         ids: (N,) the text to draw from.
         batch_size, context_length: rows B and length T of a batch.
         seed: chooses the stream.
+        order: "passes" goes through the text again and again, each time cut anew, at another offset, into windows that
+            do not overlap, which come in another random order; "random" takes windows anywhere.
 
     Raises:
         ValueError: the text is shorter than one row and the token after it.
@@ -197,6 +199,7 @@ class BatchStream:
     batch_size: int
     context_length: int
     seed: int
+    order: str = "passes"
 
     def __post_init__(self) -> None:
         if len(self.ids) <= self.context_length:
@@ -207,16 +210,53 @@ class BatchStream:
             )
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of batch `number`, (B, T) each: random windows, the targets one token further."""
+        """Inputs and targets of batch `number`, (B, T) each: windows of the text, the targets one token further."""
+        import torch
+
+        starts = self._passing_starts(number) if self.order == "passes" else self._random_starts(number)
+        windows = self.ids[starts[:, None] + torch.arange(self.context_length + 1)]  # (B, T + 1)
+        return windows[:, :-1], windows[:, 1:]
+
+    def _random_starts(self, number: int) -> Tensor:
         import torch
 
         from gpt.seeds import seeded_generator
 
         generator = seeded_generator(self.seed, "batch", number)
-        starts = torch.randint(len(self.ids) - self.context_length, (self.batch_size,), generator=generator)
-        rows = starts[:, None] + torch.arange(self.context_length + 1)  # (B, T + 1)
-        windows = self.ids[rows]
-        return windows[:, :-1], windows[:, 1:]
+        return torch.randint(len(self.ids) - self.context_length, (self.batch_size,), generator=generator)
+
+    def _passing_starts(self, number: int) -> Tensor:
+        import torch
+
+        next_row, missing = number * self.batch_size, self.batch_size
+        parts: list[Tensor] = []
+        while missing:
+            pass_number, done = divmod(next_row, self._windows_per_pass)
+            parts.append(self._pass_starts(pass_number)[done : done + missing])
+            next_row, missing = next_row + len(parts[-1]), missing - len(parts[-1])
+        return torch.cat(parts)
+
+    @property
+    def _windows_per_pass(self) -> int:
+        return max(1, (len(self.ids) - self.context_length) // self.context_length)
+
+    def _pass_starts(self, pass_number: int) -> Tensor:
+        """Where the windows of one pass over the text start, in their order: (windows per pass,)."""
+        spare = len(self.ids) - self._windows_per_pass * self.context_length
+        return _pass_starts(
+            self.seed, pass_number, self._windows_per_pass, self.context_length, min(spare, self.context_length)
+        )
+
+
+@lru_cache(maxsize=4)  # the same for all variants that are trained side by side
+def _pass_starts(seed: int, pass_number: int, windows: int, context_length: int, offsets: int) -> Tensor:
+    import torch
+
+    from gpt.seeds import seeded_generator
+
+    generator = seeded_generator(seed, "pass", pass_number)
+    offset = torch.randint(offsets, (1,), generator=generator)
+    return offset + context_length * torch.randperm(windows, generator=generator)
 
 
 def validation_windows(ids: Tensor, context_length: int, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:

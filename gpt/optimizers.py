@@ -41,8 +41,9 @@ def build_optimizers(
     ]
     if inside:
         assert config.matrix_learning_rate is not None  # else nothing was split off
-        rate, weight_decay = config.matrix_learning_rate, config.weight_decay
-        optimizers.append(StackedMuon(inside, lr=rate, weight_decay=weight_decay, precision=precision))
+        optimizers.append(
+            StackedMuon(inside, config.matrix_learning_rate, config.weight_decay, config.momentum, precision)
+        )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]

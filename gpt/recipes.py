@@ -12,6 +12,9 @@ SCHEDULES = ("linear", "cosine")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 RATES = ("learning_rate", "matrix_learning_rate", "position_learning_rate")
 PRECISIONS = ("auto", "float32", "bfloat16")
+BATCH_ORDERS = ("passes", "random")
+
+_CHOICES = {"batch_order": BATCH_ORDERS, "schedule": SCHEDULES, "device": DEVICES, "precision": PRECISIONS}
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class TrainConfig:
     Attributes:
         max_steps: updates to make.
         batch_size: rows in a batch, each as long as the model's context.
+        batch_order: "passes" or "random", which windows of the text these rows are (see `BatchStream`).
         learning_rate: of AdamW.
         matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
         position_learning_rate: of AdamW, for learned positions, which each see a small share of the tokens; None is
@@ -31,6 +35,9 @@ class TrainConfig:
         final_rate: what they fall to, as a share of the full rate.
         weight_decay: pull of matrices towards zero.
         beta1, beta2: AdamW's averaging.
+        momentum: Muon's averaging.
+        ema_decay: share that each update leaves of a running average of the weights, which is then what is evaluated,
+            sampled from and saved; 0 averages nothing.
         gradient_clip: longest gradient, over all weights; 0 does not clip.
         eval_interval: updates between evaluations; there is also one before the first and one after the last.
         eval_windows: validation windows used at these evaluations, evenly spaced; None uses all.
@@ -44,6 +51,7 @@ class TrainConfig:
 
     max_steps: int = 220
     batch_size: int = 32
+    batch_order: str = "passes"
     learning_rate: float = 5e-3
     matrix_learning_rate: float | None = 0.05
     position_learning_rate: float | None = 0.02
@@ -54,6 +62,8 @@ class TrainConfig:
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
+    momentum: float = 0.85
+    ema_decay: float = 0.0
     gradient_clip: float = 1.0
     eval_interval: int = 25
     eval_windows: int | None = 64
@@ -77,16 +87,13 @@ class TrainConfig:
                 _check_range(name, getattr(self, name), 0, math.inf)
         for name in ("decay_share", "final_rate"):
             _check_range(name, getattr(self, name), 0, 1)
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "momentum", "ema_decay"):
             _check_range(name, getattr(self, name), 0, 1)
             if getattr(self, name) == 1:
                 raise ValueError(f"{name} is 1, which would never forget; give less, such as 0.9")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
-        if self.device not in DEVICES:
-            raise ValueError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
         for field_ in fields(self):
             if "float" in str(field_.type) and getattr(self, field_.name) is not None:
                 # So that 0 and 0.0 are the same to everyone, a run's key included.
@@ -109,6 +116,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "nanogpt": {
         "max_steps": 2000,
         "batch_size": 12,
+        "batch_order": "random",
         "learning_rate": 1e-3,
         "matrix_learning_rate": None,
         "position_learning_rate": None,

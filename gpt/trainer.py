@@ -98,6 +98,7 @@ class Trainer:
         step, tokens, seconds: how far it has come.
         best_loss, best_step: the lowest validation loss so far, and when.
         best_weights: the weights that had it, by name.
+        average: the running average of the weights, by name; None without `ema_decay`.
         batches_digest: of all batches learned from so far, in their order; equal for runs that saw the same.
     """
 
@@ -110,7 +111,9 @@ class Trainer:
         self.model = model.to(pick_device(config.device))
         self.corpus = corpus
         self.config = config
-        self.batches = BatchStream(corpus.train_ids, config.batch_size, model.config.context_length, config.seed)
+        self.batches = BatchStream(
+            corpus.train_ids, config.batch_size, model.config.context_length, config.seed, config.batch_order
+        )
         self._in_bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and is_fast_in_bfloat16(self.model.device)
         )
@@ -121,6 +124,7 @@ class Trainer:
         self.seconds = 0.0
         self.best_loss = math.inf
         self.best_step = 0
+        self.average = None if config.ema_decay == 0 else self._copy_of_present_weights()
         self.best_weights = self.copy_of_weights()
         self.batches_digest = ""
 
@@ -169,12 +173,34 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.tokens += self._tokens_per_step
+        self._follow_with_average()
         return train_loss, self.config.learning_rate * factor
 
     def _autocast(self) -> torch.autocast:
         """Linear layers in bfloat16 where that was chosen; attention and the rest choose for themselves."""
         kind = self.model.device.type
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self._in_bfloat16)
+
+    @torch.no_grad()
+    def _follow_with_average(self) -> None:
+        """Move the average towards the present weights; at first by more, so that it forgets how it started."""
+        if self.average is not None:
+            kept = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+            for name, parameter in self.model.named_parameters():
+                self.average[name].lerp_(parameter, 1 - kept)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model has its average weights, where it has an average, until the end of the block."""
+        if self.average is None:
+            yield
+            return
+        present = self._copy_of_present_weights()
+        self.model.load_weights(self.average)
+        try:
+            yield
+        finally:
+            self.model.load_weights(present)
 
     @contextmanager
     def _dropout_stream(self) -> Iterator[None]:
@@ -194,14 +220,16 @@ class Trainer:
     ) -> TrainEvent:
         validation_loss = validation_error = sample = None
         if evaluate_now:
-            losses = token_losses(self.model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
-            validation_loss, validation_error = mean_and_error(losses)
+            with self._averaged():
+                losses = token_losses(self.model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
+                validation_loss, validation_error = mean_and_error(losses)
+                if math.isfinite(validation_loss):
+                    sample = self._sample()
             if not math.isfinite(validation_loss):
                 self._diverged(validation_loss)
             if validation_loss < self.best_loss:
                 self.best_loss, self.best_step = validation_loss, self.step
                 self.best_weights = self.copy_of_weights()
-            sample = self._sample()
         return TrainEvent(
             step=self.step,
             tokens=self.tokens,
@@ -239,16 +267,22 @@ class Trainer:
         )
 
     def copy_of_weights(self) -> dict[str, Tensor]:
-        """The present weights by name, on the CPU."""
-        return {name: parameter.detach().cpu().clone() for name, parameter in self.model.named_parameters()}
+        """The weights that are evaluated now, by name, on the CPU: the average where there is one, else the present."""
+        weights = dict(self.model.named_parameters()) if self.average is None else self.average
+        return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+
+    def _copy_of_present_weights(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
 
     def restore_best(self) -> None:
         """Give the model the weights of its best evaluation."""
         self.model.load_weights(self.best_weights)
 
     def state(self) -> TrainingState:
-        """All that is needed to go on from here: copies of the present and the best weights and the optimizers'."""
-        tensors = {f"present/{name}": weight for name, weight in self.copy_of_weights().items()}
+        """All that is needed to go on from here: copies of all weights and of the optimizers' memories."""
+        tensors = {f"present/{name}": weight.cpu() for name, weight in self._copy_of_present_weights().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": weight.cpu().clone() for name, weight in self.average.items()}
         tensors |= {f"best/{name}": weight.clone() for name, weight in self.best_weights.items()}
         for number, optimizer in enumerate(self.optimizers):
             for index, memory in optimizer.state_dict()["state"].items():
@@ -263,7 +297,7 @@ class Trainer:
         self.step, self.tokens, self.seconds = state.step, state.tokens, state.seconds
         self.best_loss, self.best_step = state.best_loss, state.best_step
         self.batches_digest = state.batches_digest
-        groups: dict[str, dict[str, Tensor]] = {"present": {}, "best": {}}
+        groups: dict[str, dict[str, Tensor]] = {"present": {}, "average": {}, "best": {}}
         memories: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
         for path, tensor in state.tensors.items():
             kind, name = path.split("/", 1)
@@ -274,6 +308,8 @@ class Trainer:
                 groups[kind][name] = tensor.clone()
         self.model.load_weights(groups["present"])
         self.best_weights = groups["best"]
+        if self.average is not None:
+            self.average = {name: weight.to(self.model.device) for name, weight in groups["average"].items()}
         for optimizer, memory in zip(self.optimizers, memories, strict=True):
             optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
 
@@ -284,7 +320,7 @@ class TrainingState:
 
     Attributes:
         step, tokens, seconds, best_loss, best_step, batches_digest: as in `Trainer`.
-        tensors: "present/..." and "best/..." weights, "optimizer/..." memories, on the CPU.
+        tensors: "present/...", "average/..." and "best/..." weights, "optimizer/..." memories, on the CPU.
     """
 
     step: int

@@ -188,10 +188,30 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone():
     assert not torch.equal(BatchStream(text, 4, 8, seed=2)[0][0], in_order[0][0])
 
 
-def test_every_window_may_be_drawn_and_none_beyond_the_end():
-    stream = BatchStream(torch.arange(12), batch_size=50, context_length=8, seed=1)
+def test_random_windows_may_start_anywhere_but_beyond_the_end():
+    stream = BatchStream(torch.arange(12), batch_size=50, context_length=8, seed=1, order="random")
     starts = {int(start) for number in range(5) for start in stream[number][0][:, 0]}
     assert starts == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("length", [9, 12, 16, 17, 500])
+@pytest.mark.parametrize("batch_size", [1, 4, 150])
+def test_a_pass_reads_every_window_once_and_passes_differ(length, batch_size):
+    context = 8
+    stream = BatchStream(torch.arange(length), batch_size, context, seed=1)
+    per_pass = max(1, (length - context) // context)
+    batches = -(-3 * per_pass // batch_size)
+    starts = torch.cat([stream[number][0][:, 0] for number in range(batches)]).tolist()
+    passes = [starts[i * per_pass : (i + 1) * per_pass] for i in range(3)]
+    for one in passes:
+        in_order = sorted(one)
+        assert in_order == list(range(in_order[0], in_order[0] + per_pass * context, context))
+        assert in_order[0] < context
+        assert in_order[-1] + context < length
+    if length == 500:
+        assert len({tuple(one) for one in passes}) == 3
+        assert passes[0] != sorted(passes[0])
+        assert len({min(one) for one in passes}) > 1
 
 
 def test_a_text_shorter_than_a_row_is_refused():

@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.testing import assert_close
 
 from gpt import RECIPES, Corpus, TrainConfig, Trainer, TrainingDiverged, evaluate, train
 from gpt.corpus import BatchStream, validation_windows
@@ -17,6 +18,7 @@ from gpt.trainer import pick_device
 RESUMED = {
     "fast": {},
     "nanogpt": {**RECIPES["nanogpt"], "max_steps": 8, "batch_size": 4, "warmup_steps": 2},
+    "averaging": {"ema_decay": 0.6},
 }
 
 
@@ -67,6 +69,26 @@ def test_resume_is_bit_exact(trainable, corpus, quick, recipe, dropout):
     assert (second.best_loss, second.best_step) == (through.best_loss, through.best_step)
     for name, weight in through.best_weights.items():
         assert torch.equal(second.best_weights[name], weight)
+
+
+def test_the_average_follows_the_formula_and_is_what_is_evaluated(trainable, corpus, quick):
+    """EMA: m <- d m + (1 - d) w, with d = min(ema_decay, (1 + n) / (10 + n)) after the nth update."""
+    averaging = Trainer(trainable(), corpus, quick(ema_decay=0.5, eval_interval=1, eval_windows=None))
+    plain = Trainer(trainable(), corpus, quick(eval_interval=1))
+    expected = plain.copy_of_weights()
+    for event, _ in zip(averaging.events(), plain.events(), strict=True):
+        if event.step:
+            kept = min(0.5, (1 + event.step) / (10 + event.step))
+            for name, weight in plain.copy_of_weights().items():
+                expected[name] = kept * expected[name] + (1 - kept) * weight
+        assert_same_weights(averaging.model, plain.model)  # it learns as if nothing were averaged
+        shown = trainable()
+        shown.load_weights(averaging.copy_of_weights())
+        assert event.validation_loss == pytest.approx(evaluate(shown, corpus), abs=1e-6)
+        for name, weight in averaging.copy_of_weights().items():
+            assert_close(weight, expected[name], atol=1e-6, rtol=0)
+    averaging.restore_best()
+    assert evaluate(averaging.model, corpus) == pytest.approx(averaging.best_loss, abs=1e-6)
 
 
 def test_a_state_is_a_copy(trainable, corpus, quick):
