@@ -1,30 +1,38 @@
-"""The command line: `python -m gpt train`, `python -m gpt generate` and `python -m gpt bench`."""
+"""The command line: `python -m gpt train`, `generate`, `bench`, `reproduce` and `verify`."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import math
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
-from gpt.checkpoint import Checkpoint, load_checkpoint, load_training_state, save_checkpoint
+from gpt.cards import measured_result
+from gpt.checkpoint import Checkpoint, load_checkpoint, load_snapshot, load_training_state, save_checkpoint
 from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
 from gpt.generation import stream_text
 from gpt.model import GPT2
 from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.recipes import DEVICES, RECIPES, TrainConfig
+from gpt.shipped import SHIPPED, findings, training_arguments
 from gpt.tokenizer import Tokenizer
 from gpt.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. What a person can set right ends in one sentence and status 2."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given, argparse.Namespace(given=given))
     try:
         options.command(options)
     except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
@@ -38,10 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate,bench}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate,bench,reproduce,verify}")
     _add_train(commands)
     _add_generate(commands)
     _add_bench(commands)
+    _add_reproduce(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -84,7 +94,14 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         training.add_argument(
             option, dest=name, type=kind, default=argparse.SUPPRESS, help=f"{meaning} (fast: {defaults[name]})"
         )
-    training.add_argument("--final", action="store_true", help="when done, leave out what going on would need")
+    training.add_argument(
+        "--snapshots", type=int, nargs="+", default=(), metavar="STEP", help="steps to keep weights of"
+    )
+    training.add_argument(
+        "--final",
+        action="store_true",
+        help="when done, save in half precision, with a result on the card and without what going on would need",
+    )
     training.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
 
 
@@ -124,6 +141,29 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bench.add_argument("--quick", action="store_true", help="less of everything, within two minutes for all")
 
 
+def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="train the models that ship with the project again",
+        description="Train the models that ship with the project again, one after another. It can be interrupted at "
+        "any moment; the same command goes on.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    reproduce.set_defaults(command=_reproduce)
+    reproduce.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(SHIPPED)} (default: all)")
+    reproduce.add_argument("--out", type=Path, default=Path("reproduced_models"), help="folder for their folders")
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="compare the cards of trained models with their weights",
+        description="Compare the cards of trained models with their weights: checksums, loss and samples.",
+    )
+    verify.set_defaults(command=_verify)
+    verify.add_argument("folders", nargs="+", type=Path, metavar="folder", help="checkpoint folder")
+
+
 # --- train ----------------------------------------------------------------------------------------------------------
 
 
@@ -140,28 +180,43 @@ def _train(options: argparse.Namespace) -> None:
         if found_state is None:
             raise ValueError(f"{options.out} was saved with --final and cannot be continued; choose another --out")
     trainer = Trainer(model, corpus, train_config)
-    history: list[TrainEvent] = []
+    record = Record(options.out, history=[], snapshots={}, snapshot_steps=options.snapshots)
     if found is not None and found_state is not None:
         trainer.load_state(found_state)
-        history = [event for event in found.history if event.step <= trainer.step]
+        record.history = [event for event in found.history if event.step <= trainer.step]
+        record.snapshots = {step: load_snapshot(options.out, step) for step in found.snapshot_steps}
         print(f"continuing {options.out} after step {trainer.step:,}")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     changes = ", ".join(changes_from_gpt2(model.config)) or "none"
     print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
     try:
-        _run(trainer, history, options.out)
+        _run(trainer, record)
     except KeyboardInterrupt:
-        _save(trainer, history, options.out)
+        _save(trainer, record)
         print(f"\nsaved in {options.out} after step {trainer.step:,}; the same command goes on from there")
         raise
-    _save(trainer, history, options.out, is_final=options.final)
     trainer.restore_best()
+    if options.final:
+        loss = _save_final(trainer, record, options.given)
+    else:
+        _save(trainer, record)
+        loss = evaluate(model, corpus)
     if options.chart is not None:
-        _draw(options.chart, options.variant, history, corpus)
+        _draw(options.chart, options.variant, record.history, corpus)
     print(
         f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; "
-        f"over the whole validation text {evaluate(model, corpus):.3f}; saved in {options.out}"
+        f"over the whole validation text {loss:.3f}; saved in {options.out}"
     )
+
+
+@dataclasses.dataclass
+class Record:
+    """What is kept of a training, and where."""
+
+    folder: Path
+    history: list[TrainEvent]
+    snapshots: dict[int, dict[str, Tensor]]
+    snapshot_steps: Sequence[int]
 
 
 def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
@@ -216,31 +271,45 @@ def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config
         raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
 
 
-def _run(trainer: Trainer, history: list[TrainEvent], folder: Path) -> None:
+def _run(trainer: Trainer, record: Record) -> None:
     """Train to the end, printing losses at evaluations and saving after each."""
     with tqdm(total=trainer.config.max_steps, initial=trainer.step, unit="step", smoothing=0.1) as bar:
         for event in trainer.events():
-            history.append(event)
+            record.history.append(event)
             bar.update(event.step - bar.n)
+            if event.step in record.snapshot_steps:
+                record.snapshots[event.step] = trainer.copy_of_weights()
             if event.validation_loss is None:
                 continue
             train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
             bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
             bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-            _save(trainer, history, folder)
+            _save(trainer, record)
 
 
-def _save(trainer: Trainer, history: list[TrainEvent], folder: Path, *, is_final: bool = False) -> None:
-    if is_final:
-        trainer.restore_best()
+def _save(trainer: Trainer, record: Record) -> None:
+    _write(trainer, record, training_state=trainer.state())
+
+
+def _save_final(trainer: Trainer, record: Record, given: list[str]) -> float:
+    """Save the best weights in half precision with what is measured of them; returns their validation loss."""
+    halves = {name: weight.half().float() for name, weight in trainer.best_weights.items()}
+    trainer.model.load_weights(halves)
+    result = measured_result(trainer.model, trainer.corpus, command=f"python -m gpt {shlex.join(given)}")
+    _write(trainer, record, result=result, dtype=torch.float16)
+    return result["validation_loss"]
+
+
+def _write(trainer: Trainer, record: Record, **more: Any) -> None:
     save_checkpoint(
-        folder,
+        record.folder,
         trainer.model,
         trainer.corpus.tokenizer,
-        history=history,
+        history=record.history,
         train_config=trainer.config,
         corpus={"name": trainer.corpus.name, "sha256": trainer.corpus.sha256},
-        training_state=None if is_final else trainer.state(),
+        snapshots=record.snapshots,
+        **more,
     )
 
 
@@ -286,6 +355,44 @@ def _bench(options: argparse.Namespace) -> None:
         rows.append(row)
         print(as_text(row), flush=True)
     print(as_json_line(rows))
+
+
+# --- reproduce and verify -------------------------------------------------------------------------------------------
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    unknown = [name for name in options.names if name not in SHIPPED]
+    if unknown:
+        raise ValueError(f"no model {unknown[0]!r} ships; choose from {', '.join(SHIPPED)}")
+    for name in options.names or SHIPPED:
+        arguments = training_arguments(name, options.out)
+        folder = options.out / name
+        if (folder / "config.json").is_file() and load_checkpoint(folder).result:
+            print(f"{folder} is finished")
+            continue
+        print(f"python -m gpt {shlex.join(arguments)}", flush=True)
+        _train(_parser().parse_args(arguments, argparse.Namespace(given=arguments)))
+
+
+def _verify(options: argparse.Namespace) -> None:
+    wrong = 0
+    for folder in options.folders:
+        print(folder, flush=True)
+        for finding in findings(folder, _corpus_of(folder)):
+            verdict = {True: "right", False: "WRONG", None: "not compared"}[finding.is_right]
+            print(f"    {verdict:14}{finding.what}: {finding.detail}", flush=True)
+            wrong += finding.is_right is False
+    if wrong:
+        raise ValueError(f"{wrong} things are not as the cards say; train these models again, or correct their cards")
+
+
+def _corpus_of(folder: Path) -> Corpus | None:
+    """The text a checkpoint learned from, if it is one of ours and can be had."""
+    name = load_checkpoint(folder).corpus.get("name")
+    try:
+        return load_corpus(name) if name in CORPORA else None
+    except CorpusUnavailable:
+        return None
 
 
 if __name__ == "__main__":

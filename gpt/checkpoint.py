@@ -1,11 +1,12 @@
-"""Checkpoint folders: a trained model as five files that people and programs can read, and none that runs code.
+"""Checkpoint folders: a trained model as a few files that people and programs can read, and none that runs code.
 
-    config.json           the model's configuration, how it was trained, and on what
-    tokenizer.json        the vocabulary
-    model.safetensors     the weights of the best evaluation
-    history.jsonl         one training event a line
-    README.md             a card that says all this in words
-    training.safetensors  only while a run is unfinished: all that is needed to go on exactly
+    config.json                  the model's configuration, how it was trained, on what, and what came of it
+    tokenizer.json               the vocabulary
+    model.safetensors            the weights of the best evaluation
+    history.jsonl                one training event a line
+    README.md                    a card that says all this in words
+    snapshot-000100.safetensors  the model on its way, here after 100 steps, in a byte a weight; if asked for
+    training.safetensors         only while a run is unfinished: all that is needed to go on exactly
 
 A folder is written beside its place and renamed into it, so a reader sees the old one or the new one, never half.
 A folder from a stranger is checked (sizes, names, shapes) before memory is taken for its weights.
@@ -13,8 +14,8 @@ A folder from a stranger is checked (sizes, names, shapes) before memory is take
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -28,11 +29,14 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from gpt.config import GPTConfig, changes_from_gpt2, variant_name
+from gpt.cards import card_text
+from gpt.config import GPTConfig, variant_name
 from gpt.costs import parameter_count
 from gpt.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
+from gpt.folders import snapshot_name, snapshot_steps
 from gpt.model import GPT2
 from gpt.recipes import TrainConfig
+from gpt.rounding import rounded, rounded_kinds, unrounded
 from gpt.tokenizer import CharTokenizer
 from gpt.trainer import TrainEvent, TrainingState
 
@@ -53,6 +57,8 @@ class Checkpoint:
         history: training events, oldest first; empty if none were saved.
         train_config: how it was trained, or None.
         corpus: {"name", "sha256", ...} of what it learned from; empty if unknown.
+        result: what was measured of the finished model, as `gpt.cards.measured_result` gives it; else empty.
+        snapshot_steps: the steps for which `load_snapshot` has weights.
     """
 
     model: GPT2
@@ -61,6 +67,8 @@ class Checkpoint:
     history: tuple[TrainEvent, ...] = ()
     train_config: TrainConfig | None = None
     corpus: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    snapshot_steps: tuple[int, ...] = ()
 
 
 # --- Saving ---------------------------------------------------------------------------------------------------------
@@ -75,11 +83,15 @@ def save_checkpoint(
     train_config: TrainConfig | None = None,
     corpus: Mapping[str, Any] | None = None,
     training_state: TrainingState | None = None,
+    result: Mapping[str, Any] | None = None,
+    snapshots: Mapping[int, Mapping[str, Tensor]] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a checkpoint folder, in one step as far as a reader can tell; an older one in its place is replaced.
 
     With a `training_state`, model.safetensors gets its best weights and training.safetensors the rest, whatever
-    weights the model has at this moment.
+    weights the model has at this moment. `result` is what `gpt.cards.measured_result` gave, `snapshots` are weights by
+    step, and `dtype` is what model.safetensors is written in: float32, or float16 for half the size.
 
     Raises:
         CheckpointError: something that is not a checkpoint lies in the folder's place.
@@ -95,6 +107,7 @@ def save_checkpoint(
     if training_state is not None:
         best = _below("best/", training_state.tensors)
         progress = {f.name: getattr(training_state, f.name) for f in fields(TrainingState) if f.name != "tensors"}
+    weights = save_tensors({name: weight.to(dtype) for name, weight in best.items()}, metadata={"format": "pt"})
     description = {
         "format": _FORMAT,
         "variant": variant_name(model.config),
@@ -102,14 +115,17 @@ def save_checkpoint(
         "training": None if train_config is None else asdict(train_config),
         "corpus": dict(corpus or {}),
         "progress": progress,
+        "result": dict(result) | {"weights_sha256": hashlib.sha256(weights).hexdigest()} if result else None,
     }
     files: dict[str, bytes] = {
         "config.json": _to_json(description, indent=2),
         "tokenizer.json": _to_json({"type": "characters", "characters": tokenizer.itos}),
-        "model.safetensors": save_tensors(best, metadata={"format": "pt"}),
+        "model.safetensors": weights,
         "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
-        "README.md": _card(folder.name, model, description, history).encode("utf-8"),
+        "README.md": card_text(folder.name, description, history).encode("utf-8"),
     }
+    for step, snapshot in (snapshots or {}).items():
+        files[snapshot_name(step)] = save_tensors(rounded(snapshot))
     if training_state is not None:
         rest = {name: tensor for name, tensor in training_state.tensors.items() if not name.startswith("best/")}
         files["training.safetensors"] = save_tensors(rest)
@@ -162,42 +178,6 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _card(name: str, model: GPT2, description: Mapping[str, Any], history: Sequence[TrainEvent]) -> str:
-    """The folder's README: what this model is, in words and numbers taken from the files beside it."""
-    config = model.config
-    parameters = sum(p.numel() for p in model.parameters())
-    changes = ", ".join(changes_from_gpt2(config)) or "none"
-    lines = [
-        f"# {name}",
-        "",
-        f"A GPT of the variant `{description['variant']}`. Changes from GPT-2: {changes}.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| parameters | {parameters:,} |",
-        f"| layers x heads x width | {config.num_layers} x {config.num_heads} x {config.embed_size} |",
-        f"| context | {config.context_length} tokens |",
-    ]
-    corpus = description["corpus"]
-    if corpus:
-        lines.append(f"| corpus | {corpus.get('name')} (SHA-256 of the text `{corpus.get('sha256')}`) |")
-    evaluated = [event for event in history if event.validation_loss is not None]
-    if evaluated:
-        last, best = history[-1], min(evaluated, key=lambda event: event.validation_loss or math.inf)
-        training = description["training"] or {}
-        lines += [
-            f"| trained | {last.step:,} steps, {last.tokens:,} tokens, {last.seconds:,.0f} s, "
-            f"seed {training.get('seed')} |",
-            f"| best validation loss | {best.validation_loss:.3f} ± {best.validation_error:.3f} (standard error) nats "
-            f"per token at step {best.step:,}, "
-            f"over {training.get('eval_windows') or 'all'} windows |",
-        ]
-        if best.sample:
-            lines += ["", "What it wrote at that step:", "", *(f"    {line}" for line in best.sample.splitlines())]
-    lines += ["", f"Continue a text with it: `python -m gpt generate --model <this folder> --prompt {'...'!r}`", ""]
-    return "\n".join(lines)
-
-
 # --- Loading --------------------------------------------------------------------------------------------------------
 
 
@@ -208,23 +188,18 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         CheckpointError: the folder is not a checkpoint, or a file in it is damaged or does not fit the others.
     """
     folder = Path(folder)
-    description = _read_description(folder)
-    config = _from_json(GPTConfig, description.get("model"), folder)
-    if config.num_layers > _MOST_LAYERS:
-        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; at most {_MOST_LAYERS:,} are loaded")
-    if 4 * parameter_count(config) > _LARGEST_WEIGHTS:
-        raise CheckpointError(f"config.json asks for more weights than the {_LARGEST_WEIGHTS:,} bytes that are loaded")
+    description = read_description(folder)
+    config = _read_config(description, folder)
     training = description.get("training")
     train_config = None if training is None else _from_json(TrainConfig, training, folder)
-    corpus = description.get("corpus")
+    corpus, result = (description.get(name) for name in ("corpus", "result"))
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(
             f"tokenizer.json has {tokenizer.vocab_size} characters and config.json says {config.vocab_size}"
         )
-    with torch.device("meta"):  # names and shapes only, no memory
-        expected = {name: p.shape for name, p in GPT2.from_config(config).named_parameters()}
-    weights = _read_weights(folder / "model.safetensors", expected)
+    kinds = {name: (("F32", "F16"), shape) for name, shape in _shapes(config).items()}
+    weights = _read_weights(folder / "model.safetensors", kinds)
     model = GPT2.from_config(config).eval()
     model.load_weights(weights)
     return Checkpoint(
@@ -234,7 +209,22 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         history=_read_history(folder / "history.jsonl"),
         train_config=train_config,
         corpus=corpus if isinstance(corpus, dict) else {},
+        result=result if isinstance(result, dict) else {},
+        snapshot_steps=snapshot_steps(folder),
     )
+
+
+def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
+    """The weights that a checkpoint's model had after so many steps, rounded to a byte each: name -> float32 tensor.
+
+    Raises:
+        CheckpointError: there is none of that step, or as `load_checkpoint`.
+    """
+    folder = Path(folder)
+    config = _read_config(read_description(folder), folder)
+    if step not in snapshot_steps(folder):
+        raise CheckpointError(f"there is no snapshot of step {step}; there are {list(snapshot_steps(folder))}")
+    return unrounded(_read_weights(folder / snapshot_name(step), rounded_kinds(_shapes(config))))
 
 
 def load_training_state(folder: str | Path) -> TrainingState | None:
@@ -244,7 +234,7 @@ def load_training_state(folder: str | Path) -> TrainingState | None:
         CheckpointError: as `load_checkpoint`.
     """
     folder = Path(folder)
-    progress = _read_description(folder).get("progress")
+    progress = read_description(folder).get("progress")
     if not progress or not (folder / "training.safetensors").is_file():
         return None
     best = read_tensors(folder / "model.safetensors", _LARGEST_WEIGHTS)
@@ -261,7 +251,8 @@ def load_training_state(folder: str | Path) -> TrainingState | None:
         raise CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's") from None
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """What config.json says, nothing checked but its format; raises CheckpointError if it is not a checkpoint's."""
     if not folder.is_dir():
         sweep(folder)  # an interrupted save may have it under a retired name
     if not folder.is_dir():
@@ -270,6 +261,22 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {_FORMAT} checkpoint")
     return description
+
+
+def _read_config(description: Mapping[str, Any], folder: Path) -> GPTConfig:
+    """The model's configuration, refused if it asks for more memory than is given."""
+    config: GPTConfig = _from_json(GPTConfig, description.get("model"), folder)
+    if config.num_layers > _MOST_LAYERS:
+        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; at most {_MOST_LAYERS:,} are loaded")
+    if 4 * parameter_count(config) > _LARGEST_WEIGHTS:
+        raise CheckpointError(f"config.json asks for more weights than the {_LARGEST_WEIGHTS:,} bytes that are loaded")
+    return config
+
+
+def _shapes(config: GPTConfig) -> dict[str, torch.Size]:
+    """The shapes of a model's weights by name, without memory for them."""
+    with torch.device("meta"):
+        return {name: parameter.shape for name, parameter in GPT2.from_config(config).named_parameters()}
 
 
 def _from_json(kind: type[Any], values: Any, folder: Path) -> Any:
@@ -295,7 +302,7 @@ def _read_tokenizer(path: Path) -> CharTokenizer:
         raise CheckpointError(f"{path.name} is not sound: {error}") from None
 
 
-def _read_weights(path: Path, expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+def _read_weights(path: Path, expected: Mapping[str, tuple[Sequence[str], Sequence[int]]]) -> dict[str, Tensor]:
     """Tensors of a safetensors file, refused before they are read unless they are just those expected."""
     check_tensors(path.name, list_tensors(path, _LARGEST_WEIGHTS), expected)
     return read_tensors(path, _LARGEST_WEIGHTS)

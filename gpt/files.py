@@ -66,23 +66,19 @@ def list_tensors(path: Path, largest: int) -> dict[str, tuple[str, list[int]]]:
 
 
 def check_tensors(
-    name: str,
-    found: Mapping[str, tuple[str, list[int]]],
-    expected: Mapping[str, Sequence[int]],
-    dtypes: Sequence[str] = ("F32",),
+    name: str, found: Mapping[str, tuple[str, list[int]]], expected: Mapping[str, tuple[Sequence[str], Sequence[int]]]
 ) -> None:
     """Raise CheckpointError unless a file's tensors are those that config.json asks for, by name, shape and type.
 
     Args:
         name: of the file, for the message.
         found: as `list_tensors` gives it.
-        expected: name -> shape.
-        dtypes: the types allowed, as safetensors writes them.
+        expected: name -> (the types allowed, as safetensors writes them; shape).
     """
     different = sorted(found.keys() ^ expected.keys())
     if different:
         raise CheckpointError(f"{name} does not fit config.json: one has the tensor {different[0]!r} and one has not")
-    for tensor, shape in expected.items():
+    for tensor, (dtypes, shape) in expected.items():
         dtype, found_shape = found[tensor]
         if dtype not in dtypes or found_shape != list(shape):
             asked = f"{' or '.join(dtypes)} {list(shape)}"

@@ -187,7 +187,8 @@ def _load_model(path: Path, config: GPTConfig) -> GPT2:
     if "lm_head.weight" in listed:
         expected["lm_head.weight"] = expected["wte.weight"]
     found = {short: listed[name] for name, short in names.items()}
-    check_tensors(path.name, found, expected, dtypes=("F32", "F16", "BF16"))
+    kinds = ("F32", "F16", "BF16")
+    check_tensors(path.name, found, {name: (kinds, shape) for name, shape in expected.items()})
 
     tensors = read_tensors(path, _LARGEST_WEIGHTS)
     theirs = {short: tensors[name] for name, short in names.items()}

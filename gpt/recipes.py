@@ -111,6 +111,21 @@ def _check_range(name: str, value: Any, lowest: float, highest: float) -> None:
 RECIPES: dict[str, dict[str, Any]] = {
     # The defaults of TrainConfig: Muon for the matrices inside the blocks, AdamW for the rest.
     "fast": {},
+    # How the models that ship were trained (`gpt.shipped`).
+    "showcase": {
+        "max_steps": 1500,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "matrix_learning_rate": 0.02,
+        "position_learning_rate": 0.02,
+        "warmup_steps": 20,
+        "decay_share": 1.0,
+        "momentum": 0.9,
+        "ema_decay": 0.99,
+        "eval_interval": 50,
+        "eval_windows": 128,
+        "sample_length": 200,
+    },
     # nanoGPT's published CPU recipe (github.com/karpathy/nanoGPT, README), for a model of 4 layers of 4 heads, 128
     # wide, context 64: validation loss 1.88.
     "nanogpt": {

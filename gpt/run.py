@@ -85,8 +85,8 @@ class RunRequest:
 
     @property
     def bytes(self) -> int:
-        """Memory the run's models take, about: float32 weights, the best ones, gradients, optimizer, snapshots."""
-        copies = 1 + 1 + 1 + 2 + sum(is_snapshot_step(step) for step in range(self.training.max_steps + 1))
+        """Memory the run's models take, about: float32 weights, best and average, gradients, optimizer, snapshots."""
+        copies = 1 + 2 + 1 + 2 + sum(is_snapshot_step(step) for step in range(self.training.max_steps + 1))
         return self.seeds * sum(4 * copies * parameter_count(config) for _, config in self.models)
 
     def check(self, limits: Limits) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -47,6 +47,12 @@ class TrainEvent:
     learning_rate: float
     tokens_per_second: float
     sample: str | None
+
+
+def best_event(events: Sequence[TrainEvent]) -> TrainEvent | None:
+    """The first event of the lowest validation loss; None if none was measured."""
+    evaluated = [event for event in events if event.validation_loss is not None]
+    return min(evaluated, key=lambda event: event.validation_loss or 0.0, default=None)
 
 
 class TrainingDiverged(RuntimeError):

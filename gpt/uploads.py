@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ _LARGEST_FILES = {
     "README.md": 100_000,
 }
 _NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
+_IGNORED = re.compile(r"snapshot-\d{6}\.safetensors")  # parts of a checkpoint that are left where they are
 _MOST_ENTRIES = 50
 
 
@@ -67,6 +69,8 @@ def _checked_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise CheckpointError("the zip file holds a link or a device; only plain files are taken")
         if path.is_absolute() or ".." in path.parts or "\\" in info.filename or len(path.parts) > 2:
             raise CheckpointError("the zip file holds a path that leads elsewhere; zip the checkpoint folder itself")
+        if _IGNORED.fullmatch(path.name):
+            continue
         if path.name not in _LARGEST_FILES:
             allowed = ", ".join(_LARGEST_FILES)
             raise CheckpointError(f"the zip file holds a file that no checkpoint has; only {allowed} are taken")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpt import GPT2, Corpus, TrainConfig, save_checkpoint, train
+from gpt import GPT2, Corpus, TrainConfig, Trainer, save_checkpoint
 from gpt.config import make_config
 from gpt.ui.app import create_demo, launch  # before gradio, whose telemetry it turns off
 from gpt.ui.train_tab import TrainSettings
@@ -26,6 +26,7 @@ import gradio as gr  # isort: skip
 ANNA, BEN = "a" * 32, "b" * 32  # two visitors' secrets
 CONTEXT = 32
 SHIPPED = ["gpt2", "sliding-window"]
+SNAPSHOT = 3  # the step of the snapshot that the second has
 STORY = (
     "The quick brown fox jumps over the lazy dog.\n"
     "A lazy dog dreams, and the fox runs on over the brown hills.\n"
@@ -39,7 +40,7 @@ def story_corpus() -> Corpus:
 
 
 def save_small_models(folder: Path) -> Path:
-    """Train a gpt2 and a sliding-window of two heads on `STORY` for a few steps, and save them below `folder`."""
+    """Train a gpt2 and a sliding-window of four heads on `STORY` for a few steps, and save them below `folder`."""
     corpus = story_corpus()
     training = TrainConfig(max_steps=8, batch_size=4, eval_interval=4, eval_windows=2, sample_length=12, device="cpu")
     size = {"embed_size": 32, "num_heads": 4, "num_layers": 2, "context_length": CONTEXT}
@@ -47,9 +48,22 @@ def save_small_models(folder: Path) -> Path:
         choices = {"window_size": 5} if name == "sliding-window" else {}
         model = GPT2.from_config(make_config(name, corpus.tokenizer.vocab_size, **size, **choices))
         model.initialize(7)
-        events = list(train(model, corpus, training))
+        trainer, events, kept = Trainer(model, corpus, training), [], {}
+        for event in trainer.events():
+            events.append(event)
+            if event.step == SNAPSHOT and name == "sliding-window":
+                kept[event.step] = trainer.copy_of_weights()
+        trainer.restore_best()
         about = {"name": corpus.name, "sha256": corpus.sha256}
-        save_checkpoint(folder / name, model, corpus.tokenizer, history=events, train_config=training, corpus=about)
+        save_checkpoint(
+            folder / name,
+            model,
+            corpus.tokenizer,
+            history=events,
+            train_config=training,
+            corpus=about,
+            snapshots=kept,
+        )
     return folder
 
 

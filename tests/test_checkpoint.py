@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gpt import CheckpointError, Corpus, Trainer, list_checkpoints, load_checkpoint, save_checkpoint
-from gpt.checkpoint import load_training_state, sweep
+from gpt.checkpoint import load_snapshot, load_training_state, sweep
 
 
 @pytest.fixture
@@ -84,6 +84,53 @@ def test_every_kind_comes_back(tmp_path, kind, trainable, corpus):
     assert checkpoint.model.output_layer.weight is checkpoint.model.token_embedding.weight
     prompt = corpus.train_ids[:9][None]
     assert torch.equal(checkpoint.model(prompt), model.eval()(prompt))
+
+
+def test_half_precision_is_half_the_size_and_comes_back_rounded(tmp_path, trainable, corpus):
+    model = trainable("modern")
+    for dtype in (torch.float32, torch.float16):
+        save_checkpoint(tmp_path / str(dtype), model, corpus.tokenizer, dtype=dtype)
+    sizes = [(tmp_path / str(dtype) / "model.safetensors").stat().st_size for dtype in (torch.float16, torch.float32)]
+    assert sizes[0] < 0.7 * sizes[1]
+    loaded = dict(load_checkpoint(tmp_path / "torch.float16").model.named_parameters())
+    for name, weight in model.named_parameters():
+        assert torch.equal(loaded[name], weight.half().float()), name
+
+
+def test_snapshots_come_back_within_half_a_scale(tmp_path, trained, corpus):
+    trainer, _ = trained
+    weights = trainer.copy_of_weights()
+    kept = {30: weights, 7: {name: weight * 2 for name, weight in weights.items()}}
+    folder = tmp_path / "m"
+    save_checkpoint(folder, trainer.model, corpus.tokenizer, snapshots=kept)
+    assert load_checkpoint(folder).snapshot_steps == (7, 30)
+    for step, expected in kept.items():
+        snapshot = load_snapshot(folder, step)
+        assert snapshot.keys() == expected.keys()
+        for name, weight in expected.items():
+            largest = weight.abs().amax(dim=-1, keepdim=True) if weight.ndim > 1 else torch.zeros(1)
+            assert ((snapshot[name] - weight).abs() <= largest / 254 + 1e-7).all(), name
+        trainer.model.load_weights(snapshot)
+    with pytest.raises(CheckpointError, match=r"no snapshot of step 8; there are \[7, 30\]"):
+        load_snapshot(folder, 8)
+    save_checkpoint(folder, trainer.model, corpus.tokenizer)
+    assert load_checkpoint(folder).snapshot_steps == ()
+
+
+def test_a_damaged_snapshot_is_refused(tmp_path, trainable, corpus, quick):
+    model = trainable()
+    save_checkpoint(
+        tmp_path / "m", model, corpus.tokenizer, snapshots={3: Trainer(model, corpus, quick()).copy_of_weights()}
+    )
+    path = tmp_path / "m" / "snapshot-000003.safetensors"
+    for content, message in (
+        (path.read_bytes()[:-9], "damaged"),
+        (b"", "damaged"),
+        ((tmp_path / "m" / "model.safetensors").read_bytes(), "does not fit config.json"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            load_snapshot(tmp_path / "m", 3)
 
 
 def test_the_files_are_those_of_the_design(saved):
@@ -324,10 +371,10 @@ def test_extra_and_missing_tensors(saved):
 def test_wrong_shapes_and_types(saved):
     whole = contents(saved)["model.safetensors"]
     change_weights(saved, lambda tensors: tensors.update({"final_norm.bias": torch.zeros(17)}))
-    refused(saved, r"final_norm.bias is F32 \[17\], and config.json asks for F32 \[16\]")
+    refused(saved, r"final_norm.bias is F32 \[17\], and config.json asks for F32 or F16 \[16\]")
     (saved / "model.safetensors").write_bytes(whole)
     change_weights(saved, lambda tensors: tensors.update({"final_norm.bias": torch.zeros(16).double()}))
-    refused(saved, r"final_norm.bias is F64 \[16\], and config.json asks for F32 \[16\]")
+    refused(saved, r"final_norm.bias is F64 \[16\], and config.json asks for F32 or F16 \[16\]")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

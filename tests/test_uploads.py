@@ -111,7 +111,7 @@ def _encrypted(files: Files) -> bytes:
         (_with("config.json", b" " * 200_000), "config.json would have 200,000 bytes; at most 100,000"),
         (lambda files: zipped(files | {f"x{i}": b"" for i in range(100)}), "entries; a checkpoint has at most"),
         (_link, "a link or a device"),
-        (_wrong_shape, r"final_norm.bias is F32 \[9\], and config.json asks for F32 \[8\]"),
+        (_wrong_shape, r"final_norm.bias is F32 \[9\], and config.json asks for F32 or F16 \[8\]"),
         (_not_a_number, "not finite"),
         (_encrypted, "not a zip file that can be read"),
         (_with("config.json", b'{"format": "gpt-lab-1", "model": {"vocab_size": 1000000000000}}'), "config.json"),

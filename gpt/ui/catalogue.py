@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import gpt
 from gpt.config import variant_name
-from gpt.folders import list_checkpoints
+from gpt.folders import list_checkpoints, snapshot_steps
 from gpt.run import Member, Run
 from gpt.runs import Runs
 from gpt.tokenizer import Tokenizer
@@ -50,8 +50,8 @@ class ReadyModel:
 class Catalogue:
     """Models by name.
 
-    A name is "shipped/<folder>", "run/<key>/<number of the model in the run>", the same with "@<step>" for a snapshot,
-    "upload/<secret>", or "original/gpt2".
+    A name is "shipped/<folder>" or "run/<key>/<number of the model in the run>", either with "@<step>" for the model as
+    it was at an earlier step, "upload/<secret>", or "original/gpt2".
 
     Args:
         folder: where the shipped checkpoints lie.
@@ -83,6 +83,12 @@ class Catalogue:
             elif item in self._uploads:
                 own.append((f"{self._uploads[item].label}, uploaded", item))
         shipped = [(f"{name}, shipped", f"shipped/{name}") for name in self.shipped]
+        if snapshots:
+            shipped += [
+                (f"{name} at step {step:,}, shipped", f"shipped/{name}@{step}")
+                for name in self.shipped
+                for step in snapshot_steps(self._folder / name)
+            ]
         original = [] if self._original is None else [(self._original.label, ORIGINAL)]
         return [*own, *shipped, *original]
 
@@ -92,9 +98,9 @@ class Catalogue:
             return self._original
         if isinstance(name, str) and name in self._uploads:
             return self._uploads[name]
-        kind, _, folder = str(name).partition("/")
-        if kind == "shipped" and folder in self.shipped:
-            return self._of_shipped(folder)
+        shipped = self._named_shipped(name)
+        if shipped is not None:
+            return self._of_shipped(*shipped)
         trained = self._trained(name)
         if trained is not None:
             return self._of_run(*trained)
@@ -102,15 +108,39 @@ class Catalogue:
 
     def steps(self, name: Any) -> list[int]:
         """The training steps at which a model can be looked at, `at_step`; empty if there are none to choose from."""
-        trained = self._trained(name)
+        shipped, trained = self._named_shipped(name), self._trained(name)
+        if shipped is not None:
+            kept = self.checkpoint(shipped[0]).snapshot_steps
+            return [*kept, self._shipped_best_step(shipped[0])] if kept else []
         return [] if trained is None else trained[1].kept_steps
 
     def step_of(self, name: Any) -> int | None:
-        """The training step of a model's weights, if it was trained here: its name's, or its best evaluation's."""
-        trained = self._trained(name)
+        """The training step of a model's weights, its name's or its best evaluation's; None where none is known."""
+        shipped, trained = self._named_shipped(name), self._trained(name)
+        if shipped is not None:
+            return self._shipped_best_step(shipped[0]) if shipped[1] is None else shipped[1]
         if trained is None or trained[1].trainer is None:
             return None
         return trained[1].trainer.best_step if trained[2] is None else trained[2]
+
+    def _named_shipped(self, name: Any) -> tuple[str, int | None] | None:
+        """What "shipped/<folder>@<step>" names: a folder and a step, if these are here."""
+        kind, _, which = str(name).partition("/")
+        folder, at, step = which.partition("@")
+        if kind != "shipped" or folder not in self.shipped:
+            return None
+        if not at:
+            return folder, None
+        there = snapshot_steps(self._folder / folder)
+        if not _is_number(step, 10**9):
+            return None
+        if int(step) in there:
+            return folder, int(step)
+        return (folder, None) if int(step) == self._shipped_best_step(folder) else None
+
+    def _shipped_best_step(self, folder: str) -> int:
+        best = gpt.trainer.best_event(self.checkpoint(folder).history)
+        return 0 if best is None else best.step
 
     def _trained(self, name: Any) -> tuple[Run, Member, int | None] | None:
         """What "run/<key>/<number>@<step>" names: a run, a model of it and a step, if these are here."""
@@ -157,12 +187,17 @@ class Catalogue:
             self._original = ReadyModel("GPT-2, original", note, "other", model.eval(), tokenizer)
         return ORIGINAL
 
-    def _of_shipped(self, name: str) -> ReadyModel:
+    def _of_shipped(self, name: str, step: int | None) -> ReadyModel:
         checkpoint = self.checkpoint(name)
-        steps = checkpoint.history[-1].step if checkpoint.history else 0
-        note = f"shipped; {steps:,} steps on {checkpoint.corpus.get('name', 'a text')}"
-        ready = ReadyModel(name, note, variant_name(checkpoint.config), checkpoint.model, checkpoint.tokenizer)
-        return self._in_use.setdefault(("shipped", name), ready)
+        if step is None:
+            steps = checkpoint.history[-1].step if checkpoint.history else 0
+            model, when = checkpoint.model, f"{steps:,} steps"
+        else:
+            model, when = gpt.model.GPT2.from_config(checkpoint.config).eval(), f"at step {step:,}"
+            model.load_weights(gpt.checkpoint.load_snapshot(self._folder / name, step))
+        note = f"shipped; {when} on {checkpoint.corpus.get('name', 'a text')}"
+        ready = ReadyModel(name, note, variant_name(checkpoint.config), model, checkpoint.tokenizer)
+        return self._in_use.setdefault(("shipped", name, str(step)), ready)
 
     def _of_run(self, run: Run, member: Member, step: int | None) -> ReadyModel:
         if member.trainer is None:

@@ -198,8 +198,7 @@ def _model_view(label: str, config: GPTConfig, *histories: Sequence[gpt.trainer.
 
 def _best_loss(histories: Sequence[Sequence[gpt.trainer.TrainEvent]]) -> str:
     """The lowest validation loss with its spread: over seeds if there are several, else over validation windows."""
-    evaluated = [[event for event in events if event.validation_loss is not None] for events in histories]
-    best = [min(events, key=lambda event: event.validation_loss or math.inf) for events in evaluated if events]
+    best = [event for events in histories if (event := gpt.trainer.best_event(events)) is not None]
     if not best:
         return "–"
     mean = statistics.fmean(event.validation_loss or math.nan for event in best)

@@ -374,7 +374,10 @@ def _build_controls() -> dict[str, gr.components.Component]:
         )
         batch_size = gr.Slider(1, 64, value=32, step=1, label="Batch size", info="Texts learned from in each step.")
         recipe = gr.Dropdown(
-            list(RECIPES), value="fast", label="Recipe", info="fast: Muon and AdamW; nanogpt: AdamW as published."
+            list(RECIPES),
+            value="fast",
+            label="Recipe",
+            info="fast: Muon and AdamW; showcase: slower rates and averaged weights; nanogpt: AdamW as published.",
         )
         rate_multiple = gr.Dropdown(
             [0.1, 0.3, 1, 3, 10], value=1, label="Learning rate", info="A multiple of the recipe's own."

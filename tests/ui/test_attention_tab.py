@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from served import CONTEXT, assert_same_weights, refuses, unpack_attention
+from served import CONTEXT, SNAPSHOT, assert_same_weights, refuses, unpack_attention
 
 from gpt import GPT2, attention_maps
 from gpt.ablation import silenced
@@ -67,7 +67,16 @@ def test_the_map_is_the_models_attention(
 ) -> None:
     value, slider, _ = attention_tab.look(name, "", text)
     assert_shows(value, catalogue, name, text)
-    assert slider["steps"] == []
+    assert slider["steps"] == catalogue.steps(name)
+
+
+def test_a_shipped_model_is_seen_as_it_learned(attention_tab: AttentionHandlers, catalogue: Catalogue) -> None:
+    name = "shipped/sliding-window"
+    _, slider, looked = attention_tab.look(name, "", TEXT)
+    assert (slider["steps"], slider["index"]) == (catalogue.steps(name), len(catalogue.steps(name)) - 1)
+    earlier, again, _ = attention_tab.look_at_step(looked, sent(step=SNAPSHOT))
+    assert again["index"] == 0
+    assert_shows(earlier, catalogue, at_step(name, SNAPSHOT), TEXT)
 
 
 def test_trained_models_are_drawn_too(

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import SHIPPED
+import torch
+from served import SHIPPED, SNAPSHOT
 
+from gpt.checkpoint import load_snapshot
 from gpt.run import Run
 from gpt.runs import Runs
-from gpt.ui.catalogue import Catalogue
+from gpt.ui.catalogue import Catalogue, at_step
 
 
 def test_shipped_models_are_there_at_once(catalogue: Catalogue) -> None:
     assert catalogue.shipped == SHIPPED
-    assert catalogue.choices([]) == [(f"{name}, shipped", f"shipped/{name}") for name in SHIPPED]
+    models = [(f"{name}, shipped", f"shipped/{name}") for name in SHIPPED]
+    assert catalogue.choices([], snapshots=False) == models
+    earlier = (f"sliding-window at step {SNAPSHOT}, shipped", f"shipped/sliding-window@{SNAPSHOT}")
+    assert catalogue.choices([]) == [*models, earlier]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -32,6 +37,22 @@ def test_a_checkpoint_is_loaded_once(catalogue: Catalogue) -> None:
     assert catalogue.checkpoint("gpt2") is catalogue.checkpoint("gpt2")
 
 
+def test_a_shipped_model_can_be_seen_on_its_way(catalogue: Catalogue, models_folder: Path) -> None:
+    name = "shipped/sliding-window"
+    steps = catalogue.steps(name)
+    assert steps == [SNAPSHOT, catalogue.step_of(name)]
+    early, late = catalogue.get(at_step(name, SNAPSHOT)), catalogue.get(at_step(name, steps[-1]))
+    assert late is catalogue.get(name)
+    assert early is catalogue.get(at_step(name, SNAPSHOT))  # whoever asks for the same weights gets the same model
+    assert early.note == f"shipped; at step {SNAPSHOT} on story"
+    assert catalogue.step_of(at_step(name, SNAPSHOT)) == SNAPSHOT
+    assert catalogue.steps(at_step(name, SNAPSHOT)) == steps
+    kept = load_snapshot(models_folder / "sliding-window", SNAPSHOT)
+    for parameter_name, parameter in early.model.named_parameters():
+        assert torch.equal(parameter, kept[parameter_name])
+    assert catalogue.steps("shipped/gpt2") == []
+
+
 def test_an_empty_folder_has_no_models(tmp_path: Path, runs: Runs) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert Catalogue(folder, runs).choices([]) == []
@@ -45,6 +66,12 @@ def test_an_empty_folder_has_no_models(tmp_path: Path, runs: Runs) -> None:
         "shipped//gpt2",
         "shipped/./gpt2",
         "shipped/mamba",
+        "shipped/gpt2@",
+        "shipped/gpt2@3",
+        "shipped/sliding-window@2",
+        "shipped/sliding-window@-3",
+        "shipped/sliding-window@3@3",
+        "shipped/sliding-window@" + "9" * 5000,
         "shipped/",
         "shipped",
         "/etc/passwd",
