@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gpt import GPT2, Corpus, TrainConfig
-from gpt.bench import BENCHMARKS, cache, generate, learn, many, measure, start, train, window
+from gpt.bench import BENCHMARKS, cache, choices, generate, learn, many, measure, start, train, window
 from gpt.bench.machine import installed, machine_text
 from gpt.bench.peers import gpt2_peer, mistral_peer
 from gpt.bench.rows import Row, as_json_line, as_text, in_pairs, table_head, timed_row
@@ -61,7 +61,7 @@ def test_benchmarks_are_run_by_name_in_this_order(monkeypatch):
         monkeypatch.setattr(module, "rows", lambda setting: iter([setting]))
     assert list(measure(["many", "cache"])) == [many.FULL, cache.FULL]
     assert list(measure(["cache"], quick=True)) == [cache.QUICK]
-    with pytest.raises(ValueError, match="no benchmark 'cash'; choose one of learn, train, generate"):
+    with pytest.raises(ValueError, match="no benchmark 'cash'; choose one of learn, choices, train"):
         list(measure(["cache", "cash"]))
 
 
@@ -202,6 +202,49 @@ def test_learn_breaks_off(race):
     row = race({}, {}, most_seconds=-1.0, repeats=1)["learn.rotary"]
     assert (row.ours, row.ratio) == (None, None)
     assert "not within 0 steps" in row.measured
+
+
+# --- choices --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_choices(corpus):
+    return choices.Setting(size=SIZE, recipe=TINY_TRAINING, repeats=2, turns=2, most_windows=2, corpus=corpus)
+
+
+def test_choices(tiny_choices):
+    rows = measured(choices.rows(tiny_choices))
+    assert list(rows) == [f"choices.{name}" for name in choices.CHOICES]
+    for row in rows.values():
+        assert row.goal is None
+        assert row.verdict == ""
+        assert row.ratio > 0
+        assert row.more["nats_gained"] == pytest.approx(row.peer - row.ours)
+        assert "over 2 seeds" in row.measured
+    for name in ("precision", "stack", "gelu"):  # the same computation, so about the same loss
+        assert rows[f"choices.{name}"].peer == pytest.approx(rows["choices.muon"].ours, abs=0.02)
+    assert rows["choices.passes"].peer != rows["choices.passes"].ours
+
+
+def test_choices_in_a_few_steps_compare_times_alone(tiny_choices):
+    rows = measured(choices.rows(replace(tiny_choices, share=0.5, choices=("gelu", "stack"))))
+    assert list(rows) == ["choices.gelu", "choices.stack"]
+    for row in rows.values():
+        assert (row.ours, row.peer, row.more["nats_gained"]) == (None, None, None)
+        assert row.ratio > 0
+        assert "not compared in so few steps" in row.measured
+
+
+def test_choices_put_back_what_they_replace(tiny_choices, monkeypatch):
+    import gpt.layers
+    import gpt.optimizers
+
+    before = gpt.layers.gelu, gpt.optimizers.StackedMuon
+    used = []
+    monkeypatch.setattr(choices, "_pytorchs_gelu", lambda x: used.append("gelu") or torch.nn.functional.gelu(x))
+    list(choices.rows(replace(tiny_choices, choices=("gelu", "stack"), repeats=1)))
+    assert used
+    assert (gpt.layers.gelu, gpt.optimizers.StackedMuon) == before
 
 
 # --- The others -----------------------------------------------------------------------------------------------------

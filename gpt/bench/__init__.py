@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Each is a module of this package, loaded when it is run.
 BENCHMARKS = {
     "learn": "seconds until the loss that nanoGPT's CPU recipe ends at",
+    "choices": "what each choice of the default recipe gains",
     "train": "tokens learned from per second, against transformers",
     "generate": "tokens written per second, against transformers",
     "window": "attention over a window, against full attention and transformers' Mistral",

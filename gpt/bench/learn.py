@@ -141,8 +141,8 @@ def _measured(setting: Setting) -> str:
 def _race(corpus: Corpus, setting: Setting, repeat: int) -> Race:
     """Train the peer and our variants in turns of about a second, then look when ours had reached the peer's loss."""
     seed = setting.ours.seed + repeat
-    peer = _Runner("gpt2", corpus, setting, replace(setting.peer, seed=seed))
-    ours = {variant: _Runner(variant, corpus, setting, replace(setting.ours, seed=seed)) for variant in GOALS}
+    peer = Runner("gpt2", corpus, setting.size, replace(setting.peer, seed=seed))
+    ours = {variant: Runner(variant, corpus, setting.size, replace(setting.ours, seed=seed)) for variant in GOALS}
     break_off = time.monotonic() + setting.most_seconds
     for turn in range(1, setting.turns + 1):
         if time.monotonic() > break_off:
@@ -151,9 +151,10 @@ def _race(corpus: Corpus, setting: Setting, repeat: int) -> Race:
         progress(f"learn: race {repeat + 1} of {setting.repeats}, turn {turn} of {setting.turns}")
         peer.go_on(setting.peer_steps * turn // setting.turns)
         for runner in ours.values():
-            runner.go_on(setting.ours.max_steps * turn // setting.turns)
+            until = setting.ours.max_steps * turn // setting.turns
+            runner.go_on(until, look_every=setting.look_every, look_from=setting.look_from)
     target = _target(peer, setting)
-    looks = {variant: runner.first_look(target) for variant, runner in ours.items()}
+    looks = {variant: runner.first_look(target, setting.most_windows) for variant, runner in ours.items()}
     return Race(
         target,
         peer.trainer.seconds * setting.peer.max_steps / max(1, peer.trainer.step),
@@ -165,42 +166,42 @@ def _race(corpus: Corpus, setting: Setting, repeat: int) -> Race:
     )
 
 
-def _target(peer: _Runner, setting: Setting) -> float:
+def _target(peer: Runner, setting: Setting) -> float:
     if peer.trainer.step == setting.peer.max_steps:
         progress("learn: the peer's loss over the whole validation text")
         return peer.loss(setting.most_windows)
     return KNOWN_LOSSES.get(peer.corpus.name, math.nan)
 
 
-class _Runner:
+class Runner:
     """One training that is put down and taken up again, and whose weights are kept now and then."""
 
-    def __init__(self, variant: str, corpus: Corpus, setting: Setting, training: TrainConfig) -> None:
-        model = GPT2.from_config(make_config(variant, corpus.tokenizer.vocab_size, **setting.size))
+    def __init__(self, variant: str, corpus: Corpus, size: dict[str, int], training: TrainConfig) -> None:
+        model = GPT2.from_config(make_config(variant, corpus.tokenizer.vocab_size, **size))
         model.initialize(training.seed)
         training = replace(training, eval_interval=training.max_steps, eval_windows=1, sample_length=0, device="cpu")
-        self.variant, self.corpus, self.setting = variant, corpus, setting
+        self.variant, self.corpus = variant, corpus
         self.trainer = Trainer(model, corpus, training)
         self.looks: list[Look] = []
         self._events = self.trainer.events()
         next(self._events)  # the state before the first step
 
-    def go_on(self, until: int) -> None:
-        """Train up to this step."""
-        trainer, setting = self.trainer, self.setting
+    def go_on(self, until: int, *, look_every: int = 1, look_from: float = math.inf) -> None:
+        """Train up to a step; from the share `look_from` of all steps on, keep the weights every `look_every`."""
+        trainer = self.trainer
         while trainer.step < until:
             next(self._events)
-            is_late = trainer.step >= setting.look_from * trainer.config.max_steps
-            if is_late and trainer.step % setting.look_every == 0:
+            is_late = trainer.step >= look_from * trainer.config.max_steps
+            if is_late and trainer.step % look_every == 0:
                 self.looks.append(Look(trainer.step, trainer.seconds, trainer.copy_of_weights()))
 
-    def first_look(self, target: float) -> Look | None:
+    def first_look(self, target: float, most_windows: int | None) -> Look | None:
         """When the loss was at the target for the first time, or None."""
         progress(f"learn: when {self.variant} reached {target:.3f}")
         for look in self.looks:
             self.trainer.model.load_weights(look.weights)
             # The whole text takes long to read. A part of it shows whether the loss is near.
-            if self.loss(64) <= target + 0.15 and self.loss(self.setting.most_windows) <= target:
+            if self.loss(64) <= target + 0.15 and self.loss(most_windows) <= target:
                 return look
         return None
 
@@ -212,4 +213,4 @@ class _Runner:
 def _warm_up(corpus: Corpus, setting: Setting) -> None:
     """Two steps of everything, which count for nothing: kernels and memory are made ready."""
     for variant, training in (("gpt2", setting.peer), *((variant, setting.ours) for variant in GOALS)):
-        _Runner(variant, corpus, replace(setting, look_from=math.inf), training).go_on(2)
+        Runner(variant, corpus, setting.size, training).go_on(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -78,3 +78,10 @@ def mistral_peer(
         return layer(text, position_embeddings=angles, attention_mask=mask)[0]
 
     return layer, call
+
+
+def pytorchs_muon(
+    matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float, precision: torch.dtype
+) -> torch.optim.Muon:
+    """PyTorch's Muon, called as our `StackedMuon` is; it computes in bfloat16, whatever the precision."""
+    return torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=True)

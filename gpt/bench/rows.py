@@ -26,7 +26,7 @@ class Row:
         unit: of both.
         ratio: what the goal is for; how many times better ours is, unless `measured` says otherwise.
         spread: of the ratio over the repeats, as `gpt.timing.spread`.
-        goal: what the ratio is to be.
+        goal: what the ratio is to be; None where it is only to be known.
         aim: whether it is to be at least that, at most, or exactly.
         more: further figures, by name.
     """
@@ -38,7 +38,7 @@ class Row:
     unit: str
     ratio: float | None
     spread: float | None
-    goal: float
+    goal: float | None
     aim: str = "at least"
     more: Mapping[str, float | None] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class Row:
     def verdict(self) -> str:
         """Whether the goal is "met" or "not met"; empty where there is no ratio."""
         ratio = _finite(self.ratio)
-        if ratio is None:
+        if ratio is None or self.goal is None:
             return ""
         reached = {
             "at least": ratio >= self.goal,
@@ -124,7 +124,7 @@ def as_text(row: Row) -> str:
         _with_unit(row.ours, row.unit),
         _with_unit(row.peer, row.unit),
         _with_spread(row.ratio, row.spread),
-        f"{_SIGNS[row.aim]} {row.goal:.3g}",
+        "" if row.goal is None else f"{_SIGNS[row.aim]} {row.goal:.3g}",
         row.verdict,
     ).rstrip()
     more = "".join(f"\n{name.replace('_', ' ')}: {_number(value)}" for name, value in row.more.items())

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from gpt.bench.corpus import shakespeare_or_docs
-from gpt.bench.peers import MISSING, gpt2_peer
-from gpt.bench.rows import Row, timed_row
+from gpt.bench.peers import MISSING, gpt2_peer, pytorchs_muon
+from gpt.bench.rows import Row, in_pairs, timed_row
 from gpt.bench.turns import in_turns, threads_text
 from gpt.config import make_config
 from gpt.corpus import BatchStream, Corpus
@@ -61,15 +63,18 @@ def rows(setting: Setting) -> Iterator[Row]:
     works: dict[str, Callable[[], object]] = {"ours": _ours(GPT2.from_config(config), corpus, setting)}
     theirs = gpt2_peer(config)
     if theirs is not None:
-        works["peer"] = _peer(theirs, corpus, setting)
+        with patch("gpt.optimizers.StackedMuon", pytorchs_muon):
+            works["peer"] = _peer(theirs, corpus, setting)
+        works["peer with our Muon"] = _peer(gpt2_peer(config), corpus, setting)
     seconds = in_turns(works, setting.repeats, "train", setting.most_seconds)
     batch_size, length = setting.training.batch_size, config.context_length
     measured = (
         f"Training steps of {batch_size} x {length} tokens, {_size(setting)}, {threads_text()}: batch, "
         f"forward, backward, clipping, optimizers. Ours is Trainer, in its own precision. The peer is transformers' "
-        f"GPT2LMHeadModel in float32, its block matrices given to our Muon and the rest to fused AdamW (query, key "
-        f"and value are one matrix there)."
+        f"GPT2LMHeadModel in float32, its block matrices given to torch.optim.Muon and the rest to fused AdamW (query, "
+        f"key and value are one matrix there)."
     )
+    with_our_muon = in_pairs(seconds.get("peer with our Muon", []), seconds["ours"])
     yield timed_row(
         "train",
         measured if theirs is not None else f"{measured}\n{MISSING}",
@@ -77,6 +82,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         peer=seconds.get("peer", []),
         goal=2,
         tokens=setting.steps * batch_size * length,
+        more={"ratio_where_the_peer_has_our_Muon": statistics.median(with_our_muon) if with_our_muon else None},
     )
 
 
