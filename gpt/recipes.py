@@ -113,7 +113,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
     # How the models that ship were trained (`gpt.shipped`).
     "showcase": {
-        "max_steps": 1500,
+        "max_steps": 1000,
         "batch_size": 16,
         "learning_rate": 3e-3,
         "matrix_learning_rate": 0.02,
