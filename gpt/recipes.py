@@ -115,8 +115,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "showcase": {
         "max_steps": 1000,
         "batch_size": 16,
-        "learning_rate": 3e-3,
-        "matrix_learning_rate": 0.02,
+        "learning_rate": 4e-3,
+        "matrix_learning_rate": 0.03,
         "position_learning_rate": 0.02,
         "warmup_steps": 20,
         "decay_share": 1.0,
