@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from gpt import GPT2, Corpus, TrainConfig
+from gpt.banded import banded_attention
 from gpt.bench import BENCHMARKS, cache, choices, generate, learn, many, measure, start, train, window
 from gpt.bench.machine import installed, machine_text
 from gpt.bench.peers import gpt2_peer, mistral_peer
@@ -320,6 +321,8 @@ def test_window(tiny_window):
     for row in rows.values():
         assert row.ours is not None
         assert row.peer is not None
+    for name in ("window.full", "window.mistral"):
+        assert rows[name].more["ratio_of_whole_layers"] > 0
     growth = rows["window.exponent"]
     assert growth.aim == "at most"
     assert growth.ratio == max(growth.ours, growth.more["memory"])
@@ -329,12 +332,18 @@ def test_window(tiny_window):
 def test_the_mistral_layer_has_its_window():
     """What lies further back than the window does not reach the output, and what lies within does."""
     torch.manual_seed(0)
-    _, call = mistral_peer(8, 2, window_size=4, length=12)
+    call = mistral_peer(8, 2, window_size=4, length=12).call
     text = torch.randn(1, 12, 8)
     changed = text.clone()
     changed[:, 5] += 1
     differs = (call(text) - call(changed)).abs().amax(dim=(0, 2)) > 1e-6
     assert differs.nonzero().flatten().tolist() == [5, 6, 7, 8]
+
+
+def test_what_the_mistral_layer_attends_to_is_what_ours_does():
+    read = [torch.randn(1, 2, 300, 4) for _ in range(3)]
+    theirs = mistral_peer(8, 2, window_size=9, length=300).attend(*read)  # (1, T, heads, head_dim)
+    torch.testing.assert_close(theirs.transpose(1, 2), banded_attention(*read, window_size=9), atol=1e-5, rtol=1e-5)
 
 
 def test_peak_bytes_counts_what_is_held_at_once():

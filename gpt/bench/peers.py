@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -46,15 +47,26 @@ def gpt2_peer(config: GPTConfig) -> Any | None:
     )
 
 
-def mistral_peer(
-    embed_size: int, num_heads: int, window_size: int, length: int
-) -> tuple[nn.Module, Callable[[Tensor], Tensor]] | None:
-    """Mistral's attention layer and how it is called on (1, length, embed_size); None where it is not installed.
+@dataclass(frozen=True)
+class MistralPeer:
+    """Mistral's attention layer, for texts of one length.
 
-    The call is what the model does in each layer. What it prepares once for all layers is prepared here, outside of
-    what is timed: the rotary angles, and the mask (1, 1, length, length) that transformers makes for PyTorch's
-    `scaled_dot_product_attention`.
+    What the model prepares once for all its layers is prepared beforehand, outside of what is timed: the rotary angles,
+    and the mask (1, 1, length, length) that transformers makes for PyTorch's `scaled_dot_product_attention`.
+
+    Attributes:
+        layer: the module.
+        call: what the model does in each layer, on (1, length, embed_size).
+        attend: what the layer calls between its linear maps, on queries, keys, values (1, heads, length, head_dim).
     """
+
+    layer: nn.Module
+    call: Callable[[Tensor], Tensor]
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def mistral_peer(embed_size: int, num_heads: int, window_size: int, length: int) -> MistralPeer | None:
+    """Mistral's attention of these sizes; None where transformers is not installed."""
     if transformers() is None:
         return None
     modeling = importlib.import_module("transformers.models.mistral.modeling_mistral")
@@ -77,7 +89,13 @@ def mistral_peer(
     def call(text: Tensor) -> Tensor:
         return layer(text, position_embeddings=angles, attention_mask=mask)[0]
 
-    return layer, call
+    forward = importlib.import_module("transformers.integrations.sdpa_attention").sdpa_attention_forward
+
+    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        read: Tensor = forward(layer, queries, keys, values, mask, scaling=layer.scaling)[0]
+        return read
+
+    return MistralPeer(layer, call, attend)
 
 
 def pytorchs_muon(

@@ -9,15 +9,18 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from gpt.attention import MultiHeadSelfAttention
+from gpt.banded import banded_attention
 from gpt.bench.peers import MISSING, mistral_peer
-from gpt.bench.rows import Row, timed_row
+from gpt.bench.rows import Row, in_pairs, timed_row
 from gpt.bench.turns import in_turns, progress, threads_text
 from gpt.positions import RotaryPositionalEncoding
 from gpt.timing import fitted_exponent, forward_and_backward, spread
@@ -72,38 +75,58 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 def _against_full(setting: Setting) -> Row:
     works = {
-        "ours": forward_and_backward(_layer(setting, setting.window_size), _text(setting)),
-        "peer": forward_and_backward(_layer(setting, None), _text(setting)),
+        "ours": _attending(setting, partial(banded_attention, window_size=setting.window_size)),
+        "peer": _attending(setting, partial(F.scaled_dot_product_attention, is_causal=True)),
+        "our layer": forward_and_backward(_layer(setting, setting.window_size), _text(setting)),
+        "peer's layer": forward_and_backward(_layer(setting, None), _text(setting)),
     }
     seconds = in_turns(works, setting.repeats, "window.full", setting.most_seconds)
-    measured = (
-        f"Forward and backward of one attention layer on {_what(setting)}, W = {setting.window_size}. The peer is our "
-        f"own layer without a window."
-    )
-    return timed_row("window.full", measured, ours=seconds["ours"], peer=seconds["peer"], goal=10)
+    measured = f"{_what(setting)} The peer is PyTorch's scaled_dot_product_attention without a window."
+    return _row("window.full", measured, seconds, goal=10)
 
 
 def _against_mistral(setting: Setting) -> Row:
     rotary = RotaryPositionalEncoding(setting.embed_size // setting.num_heads)
-    ours = _layer(setting, setting.window_size, rotary)
-    works = {"ours": forward_and_backward(ours, _text(setting))}
+    works = {
+        "ours": _attending(setting, partial(banded_attention, window_size=setting.window_size)),
+        "our layer": forward_and_backward(_layer(setting, setting.window_size, rotary), _text(setting)),
+    }
     peer = mistral_peer(setting.embed_size, setting.num_heads, setting.window_size, setting.length)
     if peer is not None:
-        layer, call = peer
-        works["peer"] = forward_and_backward(layer, _text(setting), call)
+        works["peer"] = _attending(setting, peer.attend)
+        works["peer's layer"] = forward_and_backward(peer.layer, _text(setting), peer.call)
     seconds = in_turns(works, setting.mistral_repeats, "window.mistral", setting.most_seconds)
     measured = (
-        f"Forward and backward of one rotary attention layer on {_what(setting)}, W = {setting.window_size}. The peer "
-        f"is transformers' MistralAttention with PyTorch's scaled_dot_product_attention and the dense mask that "
-        f"transformers makes for it; making the mask and the rotary angles is not counted for the peer."
+        f"{_what(setting)} The peer is what transformers' MistralAttention calls: PyTorch's "
+        f"scaled_dot_product_attention with the dense mask that transformers makes for it; making the mask is not "
+        f"counted."
     )
+    return _row("window.mistral", measured if peer is not None else f"{measured}\n{MISSING}", seconds, goal=30)
+
+
+def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float) -> Row:
+    layers = in_pairs(seconds.get("peer's layer", []), seconds["our layer"])
     return timed_row(
-        "window.mistral",
-        measured if peer is not None else f"{measured}\n{MISSING}",
+        name,
+        measured,
         ours=seconds["ours"],
         peer=seconds.get("peer", []),
-        goal=30,
+        goal=goal,
+        more={"ratio_of_whole_layers": statistics.median(layers) if layers else None},
     )
+
+
+def _attending(setting: Setting, attend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[], None]:
+    """Attention from queries, keys and values (1, num_heads, T, head_dim) to what is read, and their gradients."""
+    shape = (1, setting.num_heads, setting.length, setting.embed_size // setting.num_heads)
+    read = [torch.randn(shape).requires_grad_() for _ in range(3)]
+
+    def work() -> None:
+        attend(*read).sum().backward()
+        for tensor in read:
+            tensor.grad = None
+
+    return work
 
 
 def _layer(
@@ -118,8 +141,10 @@ def _text(setting: Setting, length: int | None = None) -> Tensor:
 
 def _what(setting: Setting) -> str:
     return (
-        f"one text of {setting.length} tokens, {setting.embed_size} wide, {setting.num_heads} heads, float32, "
-        f"{threads_text()}" + ("" if setting.length == FULL.length else f" (the goal is for {FULL.length})")
+        f"Forward and backward of attention, W = {setting.window_size}, from queries, keys and values of one text of "
+        f"{setting.length} tokens, {setting.num_heads} heads of {setting.embed_size // setting.num_heads}, float32, "
+        f"{threads_text()}. A whole layer has linear maps beside it, the same for both."
+        + ("" if setting.length == FULL.length else f" (The goal is for {FULL.length} tokens.)")
     )
 
 
