@@ -1,8 +1,14 @@
 """Open GPT Lab in the browser: `python demo.py`."""
 
 import argparse
+import hmac
+import os
+import socket
 
+from gpt.limits import CLASSROOM, LAPTOP, SPACE
 from gpt.ui.app import create_demo, launch
+
+PASSWORD_VARIABLE = "GPT_LAB_PASSWORD"
 
 
 def main() -> None:
@@ -11,8 +17,39 @@ def main() -> None:
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 lets other machines in (default: this machine)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also make a public link, through Gradio's servers")
+    parser.add_argument(
+        "--classroom",
+        action="store_true",
+        help="let a class on the same network in: listens on all addresses, keeps runs small, shows where to join; "
+        f"with a password in the environment variable {PASSWORD_VARIABLE}, only those who know it (any user name)",
+    )
     options = parser.parse_args()
-    launch(create_demo(), server_name=options.host, server_port=options.port, share=options.share)
+    password = os.environ.pop(PASSWORD_VARIABLE, "")
+    if options.classroom:
+        limits, port = CLASSROOM, options.port or 7860
+        address = f"http://{own_address()}:{port}"
+        print(f"Join at {address}")
+        demo, host = create_demo(limits=limits, join_address=address), options.host or "0.0.0.0"
+    else:
+        limits, host, port = (SPACE if "SPACE_ID" in os.environ else LAPTOP), options.host, options.port
+        demo = create_demo(limits=limits)
+    launch(
+        demo,
+        server_name=host,
+        server_port=port,
+        share=options.share,
+        auth=(lambda _, given: hmac.compare_digest(given.encode(), password.encode())) if password else None,
+    )
+
+
+def own_address() -> str:
+    """The address of this machine on the local network, as far as it can tell; nothing is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address kept for documentation: the system only picks a way to it
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
 
 
 if __name__ == "__main__":

@@ -17,39 +17,11 @@ from typing import TYPE_CHECKING
 import gpt
 from gpt.config import GPTConfig, check_whole_number
 from gpt.costs import flops_per_token, parameter_count
+from gpt.limits import Limits
 from gpt.recipes import TrainConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What visitors may ask for; checked before anything is allocated.
-
-    Attributes:
-        workers: runs trained at the same time, each on one thread.
-        most_models: models in a run, counting seeds.
-        most_steps: steps of a run.
-        most_seconds: time a run may train.
-        most_parameters: weights of one model.
-        most_bytes: memory of all runs remembered, by the formula of `RunRequest.bytes`.
-        most_tokens_per_step: batch size x context length.
-        most_waiting: runs in the line.
-        most_kept: runs remembered in all.
-        lease_seconds: how long a run goes on when nobody says they are watching.
-    """
-
-    workers: int = 1
-    most_models: int = 6
-    most_steps: int = 5000
-    most_seconds: float = 1800.0
-    most_parameters: int = 3_000_000
-    most_bytes: int = 3_000_000_000
-    most_tokens_per_step: int = 32_768
-    most_waiting: int = 40
-    most_kept: int = 100
-    lease_seconds: float = 60.0
 
 
 class RunRefused(ValueError):

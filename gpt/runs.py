@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import gpt
 from gpt.costs import flops_per_token
+from gpt.limits import Limits
 from gpt.recipes import TrainConfig
 from gpt.run import (
-    Limits,
     NotYourRun,
     Run,
     RunRefused,

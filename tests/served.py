@@ -185,9 +185,9 @@ def assert_same_weights(unpacked: torch.Tensor, weights: torch.Tensor) -> None:
 
 
 @contextmanager
-def serve(demo: gr.Blocks) -> Iterator[str]:
+def serve(demo: gr.Blocks, **options: Any) -> Iterator[str]:
     """Show the page as `demo.py` does, on a free port of this machine; gives its address."""
-    launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
     try:
         yield demo.local_url
     finally:

@@ -10,7 +10,8 @@ import torch
 
 import gpt.runs
 from gpt import GPT2, Trainer, train
-from gpt.run import Limits, NotYourRun, RunRefused, RunRequest, is_snapshot_step, shared_digests
+from gpt.limits import Limits
+from gpt.run import NotYourRun, RunRefused, RunRequest, is_snapshot_step, shared_digests
 from gpt.runs import Runs
 
 LONG = 20_000  # steps that no test waits for

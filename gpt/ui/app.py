@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import html
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import gradio as gr
 
-from gpt.run import Limits
+from gpt.limits import Limits
 from gpt.runs import Runs
 from gpt.ui.attention_tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
@@ -35,19 +36,23 @@ _KEEP_TAB_IN_ADDRESS = """() => {
 }"""
 
 
-def create_demo(models_folder: Path = TRAINED_MODELS, limits: Limits | None = None) -> gr.Blocks:
+def create_demo(
+    models_folder: Path = TRAINED_MODELS, limits: Limits | None = None, join_address: str | None = None
+) -> gr.Blocks:
     """Build the page; `launch` shows it.
 
     Args:
         models_folder: where the checkpoints lie that ship with the lab.
         limits: what visitors may ask for.
+        join_address: shown at the top, for those who are to join.
     """
     runs = Runs(limits)
     atexit.register(runs.close)  # a trainer in the middle of a step would otherwise bring the process down
     catalogue = Catalogue(models_folder, runs)
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
+        join = "" if join_address is None else f"<p id='join'>Join at <b>{html.escape(join_address)}</b></p>"
         gr.HTML(
-            "<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>",
+            f"<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>{join}",
             elem_id="title",
         )
         seen = gr.State([])

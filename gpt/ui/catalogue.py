@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import gpt
-from gpt.config import variant_name
+from gpt.config import VARIANTS, variant_name
 from gpt.folders import list_checkpoints, snapshot_steps
 from gpt.run import Member, Run
 from gpt.runs import Runs
@@ -61,7 +61,8 @@ class Catalogue:
     def __init__(self, folder: Path, runs: Runs) -> None:
         self._folder = folder
         self._runs = runs
-        self.shipped = list_checkpoints(folder)
+        names = list_checkpoints(folder)
+        self.shipped = sorted(names, key=lambda name: [*VARIANTS, name].index(name))  # gpt2 first, the rest after it
         self._checkpoints: dict[str, gpt.checkpoint.Checkpoint] = {}
         self._uploads: OrderedDict[str, ReadyModel] = OrderedDict()
         self._original: ReadyModel | None = None

@@ -275,7 +275,7 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
                 pause = gr.Button("Pause", interactive=False)
                 step = gr.Button("Step", interactive=False)
                 stop = gr.Button("Stop", interactive=False)
-            controls = _build_controls()
+            controls = _build_controls(runs.limits.most_steps)
             with gr.Accordion("The run", open=False):
                 restart = gr.Button("Train again from the start", size="sm")
                 branch = gr.Button("Go on with the settings above, in a copy", size="sm")
@@ -338,7 +338,7 @@ def _set_up(preset: Preset) -> tuple[Any, ...]:
     return list(preset.variants), preset.without_mask, 8, 1
 
 
-def _build_controls() -> dict[str, gr.components.Component]:
+def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
     """The controls by their names in `TrainSettings` and in its order, the rare ones folded away."""
     variants = gr.CheckboxGroup(
         list(VARIANTS),
@@ -361,7 +361,7 @@ def _build_controls() -> dict[str, gr.components.Component]:
             max_length=LARGEST_OWN_TEXT,
         )
         upload = gr.UploadButton("Open a .txt file", file_types=[".txt"], type="binary", size="sm")
-    steps = gr.Slider(10, 3000, value=200, step=10, label="Steps", info="Updates of the weights.")
+    steps = gr.Slider(10, min(3000, most_steps), value=200, step=10, label="Steps", info="Updates of the weights.")
     with gr.Accordion("Details", open=False):
         window_size = gr.Slider(
             1, 64, value=8, step=1, label="Window", info="Keys a query may see; sliding-window and modern."

@@ -11,7 +11,8 @@ import pytest
 import torch
 from served import ANNA, controls, save_small_models, serve
 
-from gpt.run import Limits, Run
+from gpt.limits import Limits
+from gpt.run import Run
 from gpt.runs import Runs
 from gpt.ui.app import create_demo
 from gpt.ui.catalogue import Catalogue

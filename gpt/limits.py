@@ -1,0 +1,51 @@
+"""How much visitors of the page may ask for: on a laptop, on a public Space, and in a classroom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What visitors may ask for, checked before anything is allocated; the defaults are for a laptop.
+
+    Attributes:
+        workers: runs trained at the same time, each on one thread.
+        most_models: models in a run, counting seeds.
+        most_steps: steps of a run.
+        most_seconds: time a run may train.
+        most_parameters: weights of one model.
+        most_bytes: memory of all runs remembered, by the formula of `RunRequest.bytes`.
+        most_tokens_per_step: batch size x context length.
+        most_waiting: runs in the line.
+        most_kept: runs remembered in all.
+        lease_seconds: how long a run goes on when nobody says they are watching.
+    """
+
+    workers: int = 1
+    most_models: int = 6
+    most_steps: int = 5000
+    most_seconds: float = 1800.0
+    most_parameters: int = 3_000_000
+    most_bytes: int = 3_000_000_000
+    most_tokens_per_step: int = 32_768
+    most_waiting: int = 40
+    most_kept: int = 100
+    lease_seconds: float = 60.0
+
+
+LAPTOP = Limits()
+
+# Strangers share two slow cores: runs are shorter, so that the line moves.
+SPACE = Limits(most_models=4, most_steps=1500, most_seconds=600.0, most_tokens_per_step=8192)
+
+# Thirty people press Train in the same minute: each run is small and soon over, and everyone finds a place in the line.
+CLASSROOM = Limits(
+    most_models=3,
+    most_steps=1000,
+    most_seconds=300.0,
+    most_parameters=1_500_000,
+    most_tokens_per_step=8192,
+    most_waiting=80,
+    most_kept=200,
+)

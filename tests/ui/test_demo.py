@@ -1,0 +1,86 @@
+"""`python demo.py`: which limits, addresses and passwords its options mean."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from served import serve
+
+import demo
+from gpt.limits import CLASSROOM, LAPTOP, SPACE
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch):
+    """`started(*options)`: what `python demo.py` with these options makes and launches, as two dictionaries."""
+
+    def start(*options: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        made: dict[str, Any] = {}
+        launched: dict[str, Any] = {}
+        monkeypatch.setattr(demo, "create_demo", lambda **given: made.update(given) or "page")
+        monkeypatch.setattr(demo, "launch", lambda page, **given: launched.update(given))
+        monkeypatch.setattr(sys, "argv", ["demo.py", *options])
+        demo.main()
+        return made, launched
+
+    return start
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SPACE_ID", demo.PASSWORD_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_laptop_keeps_to_itself(started):
+    made, launched = started()
+    assert made == {"limits": LAPTOP}
+    assert launched == {"server_name": None, "server_port": None, "share": False, "auth": None}
+
+
+def test_a_space_has_limits_for_strangers(started, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/gpt-lab")
+    assert started()[0] == {"limits": SPACE}
+
+
+def test_a_classroom_lets_the_network_in_and_says_where(started, capsys):
+    made, launched = started("--classroom", "--port", "7899")
+    assert made["limits"] == CLASSROOM
+    assert made["join_address"] == f"http://{demo.own_address()}:7899"
+    assert made["join_address"] in capsys.readouterr().out
+    assert (launched["server_name"], launched["server_port"], launched["auth"]) == ("0.0.0.0", 7899, None)
+
+
+def test_a_password_lets_in_whoever_knows_it_under_any_name(started, monkeypatch):
+    monkeypatch.setenv(demo.PASSWORD_VARIABLE, "Fensterglas")
+    _, launched = started("--classroom")
+    lets_in = launched["auth"]
+    assert lets_in("anna", "Fensterglas")
+    assert lets_in("", "Fensterglas")
+    assert not lets_in("anna", "fensterglas")
+    assert not lets_in("anna", "")
+    assert not lets_in("anna", "Fensterglas ")
+    assert demo.PASSWORD_VARIABLE not in os.environ  # nothing the page runs can read it there
+
+
+def test_own_address_is_one():
+    socket.inet_aton(socket.gethostbyname(demo.own_address()))
+
+
+def test_who_does_not_know_the_password_sees_nothing(models_folder: Path):
+    page = demo.create_demo(models_folder, limits=CLASSROOM, join_address="http://<b>192.0.2.7</b>:7860")
+    with serve(page, auth=lambda _, given: given == "Fensterglas") as url, httpx.Client(base_url=url) as visitor:
+        assert visitor.get("/config").status_code == 401
+        assert "Join at" not in visitor.get("/").text
+        assert visitor.post("/gradio_api/call/watch", json={"data": []}).status_code == 401
+        assert visitor.post("/login", data={"username": "anna", "password": "wrong"}).status_code == 400
+        assert visitor.get("/config").status_code == 401
+        assert visitor.post("/login", data={"username": "anna", "password": "Fensterglas"}).status_code == 200
+        title = visitor.get("/config").json()["components"][0]["props"]["value"]
+        assert "Join at <b>http://&lt;b&gt;192.0.2.7&lt;/b&gt;:7860</b>" in title
