@@ -38,6 +38,7 @@ def main() -> None:
         server_name=host,
         server_port=port,
         share=options.share,
+        keeps_runs=True,
         auth=(lambda _, given: hmac.compare_digest(given.encode(), password.encode())) if password else None,
     )
 

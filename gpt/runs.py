@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import gpt
 from gpt.costs import flops_per_token
@@ -32,6 +33,7 @@ from gpt.run import (
 )
 
 _log = logging.getLogger(__name__)
+_RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
 
 
 class Runs:
@@ -264,8 +266,11 @@ class Runs:
         run.status, run.message = status, message
         run.version += 1
 
-    def warm_up(self) -> None:
-        """Train a model of almost no size, in the background, so that the first visitor need not wait for imports."""
+    def warm_up(self, archive: Path | None = None) -> None:
+        """Train a model of almost no size, in the background, so that the first visitor need not wait for imports.
+
+        Then the runs that the last server put away in the folder `archive` go on.
+        """
 
         def train_one_step() -> None:
             import torch
@@ -276,19 +281,35 @@ class Runs:
             training = TrainConfig(max_steps=1, batch_size=1, sample_length=1, device="cpu")
             for _ in gpt.trainer.Trainer(model, corpus, training).events():
                 pass
+            if archive is not None:
+                self.take_up(archive)
 
         threading.Thread(target=train_one_step, name="warm-up", daemon=True).start()
 
-    def close(self) -> None:
-        """Pause everything and let the workers go home."""
+    def close(self, archive: Path | None = None) -> None:
+        """Pause everything and let the workers go home; with a folder, what is not over is put away there."""
         with self._changed:
             self._closing = True
+            for run in self._line:
+                self._set_status(run, "paused", _RESTARTING)
             self._line.clear()
-            for run in self._runs.values():
-                run.goal = 0
             self._changed.notify_all()
         for worker in self._workers:
-            worker.join(timeout=5)
+            worker.join(timeout=3)
+        if archive is not None and self._runs:
+            gpt.archive.put_away(list(self._runs.values()), archive, most_seconds=3)
+
+    def take_up(self, archive: Path) -> None:
+        """Go on with what the last server put away in a folder, in the order of the line."""
+        for run in gpt.archive.taken_up(archive):
+            with self._changed:
+                if run.key in self._runs or self._closing:
+                    continue
+                self._runs[run.key] = run
+                if run.goal > run.step or not run.members[0].events:
+                    self._enqueue(run)
+                else:
+                    self._set_status(run, "paused", "Paused.")
 
     # --- The work ---------------------------------------------------------------------------------------------------
 
@@ -317,7 +338,7 @@ class Runs:
         if any(member.trainer is None for member in run.members):
             make_trainers(run)
         streams = [recorded_events(member) for member in run.members]
-        while run.status == "running":
+        while run.status == "running" and not self._closing:
             if run.step >= run.goal and all(member.events for member in run.members):
                 break
             if time.monotonic() - run.last_watched > self.limits.lease_seconds:
@@ -339,13 +360,13 @@ class Runs:
             self._measure(run)
         if run.status == "running":
             is_done = run.step >= run.request.training.max_steps
-            self._finish(run, "done" if is_done else "paused", "")
+            self._finish(run, "done" if is_done else "paused", _RESTARTING if self._closing and not is_done else "")
 
     def _finish(self, run: Run, status: str, message: str) -> None:
         with self._changed:
             if run.status != "running":  # somebody has ended it meanwhile
                 return
-            if status == "paused" and run.goal > run.step:  # or asked for more
+            if status == "paused" and run.goal > run.step and not self._closing:  # or asked for more
                 self._enqueue(run)
             else:
                 self._set_status(run, status, message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ if str(ROOT) not in sys.path:  # so that plain `pytest` finds the package, as `p
 
 from gpt import GPT2, Corpus, GPTConfig, TrainConfig  # noqa: E402
 from gpt.config import make_config  # noqa: E402
+from gpt.limits import Limits  # noqa: E402
+from gpt.run import RunRequest  # noqa: E402
+from gpt.runs import Runs  # noqa: E402
 
 torch.set_num_threads(1)  # bit-exactness holds at a fixed number of threads, and these models are too small for two
 
@@ -141,3 +144,30 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.002)
 
     return wait
+
+
+@pytest.fixture
+def lab() -> Iterator[Callable[..., Runs]]:
+    """`lab(**limits)`: a server's runs, closed afterwards."""
+    opened: list[Runs] = []
+
+    def make(**limits: Any) -> Runs:
+        opened.append(Runs(Limits(**({"most_steps": 20_000} | limits))))
+        return opened[-1]
+
+    yield make
+    for runs in opened:
+        runs.close()
+
+
+@pytest.fixture
+def request_for(
+    corpus: Corpus, quick: Callable[..., TrainConfig], trainable: Callable[..., GPT2]
+) -> Callable[..., RunRequest]:
+    """`request_for(*kinds, seeds, **training)`: what to ask a lab for."""
+
+    def make(*kinds: str, seeds: int = 1, **training: Any) -> RunRequest:
+        models = tuple((kind, trainable(kind).config) for kind in kinds or ("gpt2",))
+        return RunRequest(models, corpus.sha256, quick(**training), seeds)
+
+    return make

@@ -11,35 +11,10 @@ import torch
 import gpt.runs
 from gpt import GPT2, Trainer, train
 from gpt.limits import Limits
-from gpt.run import NotYourRun, RunRefused, RunRequest, is_snapshot_step, shared_digests
+from gpt.run import NotYourRun, RunRefused, is_snapshot_step, shared_digests
 from gpt.runs import Runs
 
 LONG = 20_000  # steps that no test waits for
-
-
-@pytest.fixture
-def lab():
-    """`lab(**limits)`: a server's runs, closed afterwards."""
-    opened = []
-
-    def make(**limits) -> Runs:
-        opened.append(Runs(Limits(**({"most_steps": LONG} | limits))))
-        return opened[-1]
-
-    yield make
-    for runs in opened:
-        runs.close()
-
-
-@pytest.fixture
-def request_for(corpus, quick, trainable):
-    """`request_for(*kinds, seeds, **training)`."""
-
-    def make(*kinds, seeds=1, **training):
-        models = tuple((kind, trainable(kind).config) for kind in kinds or ("gpt2",))
-        return RunRequest(models, corpus.sha256, quick(**training), seeds)
-
-    return make
 
 
 def build(config, seed):

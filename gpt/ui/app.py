@@ -5,6 +5,9 @@ from __future__ import annotations
 import atexit
 import html
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare_tab import build_compare_tab
 from gpt.ui.cost_tab import build_cost_tab
 from gpt.ui.theme import page_theme, stylesheet
-from gpt.ui.train_tab import build_train_tab
+from gpt.ui.train_tab import SECONDS_BETWEEN_UPDATES, build_train_tab
 
 TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
 
@@ -66,15 +69,20 @@ def create_demo(
             with gr.Tab("Cost", id="cost") as cost:
                 build_cost_tab(cost, catalogue, seen)
         demo.load(None, js=_KEEP_TAB_IN_ADDRESS, api_visibility="private")
-    demo.warm_up = runs.warm_up  # for `launch`, when the page can be seen
+    demo.runs = runs  # for `launch`
     # Each function bounds its own line, and a full one must not turn away the others.
     return demo.queue(max_size=None, default_concurrency_limit=8)
 
 
-def launch(demo: gr.Blocks, **options: Any) -> Any:
-    """Show the page, with the settings this lab needs; `options` go to `gr.Blocks.launch`.
+def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
+    """Show the page, with the settings this lab needs, until the process is told to end.
 
     PyTorch takes longer to load than all the rest, so that is left until the page answers.
+
+    Args:
+        demo: the page, as `create_demo` built it.
+        keeps_runs: whether runs under way outlast a restart on the same port, in the user's cache folder.
+        options: go to `gr.Blocks.launch`; with `prevent_thread_lock` the page is left open and this returns at once.
     """
     returns_at_once = options.pop("prevent_thread_lock", False)
     shown = demo.launch(
@@ -91,7 +99,33 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         ssr_mode=False,
         **options,
     )
-    demo.warm_up()  # type: ignore[attr-defined]
+    runs: Runs = demo.runs  # type: ignore[attr-defined]
+    archive = _archive(demo.server_port) if keeps_runs else None
+    runs.warm_up(archive)
     if not returns_at_once:
-        demo.block_thread()
+        _wait_for_the_end(demo)
+        runs.close(archive)
+        time.sleep(3 * SECONDS_BETWEEN_UPDATES)  # so that those who watch are told
+        demo.close(verbose=False)
     return shown
+
+
+def _archive(port: int) -> Path:
+    import pooch  # slow to import, and the page is there by now
+
+    return Path(pooch.os_cache("gpt-lab"), "runs", str(port))
+
+
+def _wait_for_the_end(demo: gr.Blocks) -> None:
+    """Return on Ctrl-C and on what a system sends a process that is to end; a second time ends it at once."""
+
+    def end(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        ended.set()
+
+    ended = threading.Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, end)
+    while demo.is_running and not ended.wait(timeout=0.2):  # with a timeout, so that signals are heard on Windows
+        pass

@@ -41,7 +41,13 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_laptop_keeps_to_itself(started):
     made, launched = started()
     assert made == {"limits": LAPTOP}
-    assert launched == {"server_name": None, "server_port": None, "share": False, "auth": None}
+    assert launched == {
+        "server_name": None,
+        "server_port": None,
+        "share": False,
+        "keeps_runs": True,
+        "auth": None,
+    }
 
 
 def test_a_space_has_limits_for_strangers(started, monkeypatch):
