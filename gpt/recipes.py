@@ -113,7 +113,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
     # How the models that ship were trained (`gpt.shipped`).
     "showcase": {
-        "max_steps": 1000,
+        "max_steps": 1100,
         "batch_size": 16,
         "learning_rate": 4e-3,
         "matrix_learning_rate": 0.03,
