@@ -33,7 +33,7 @@ from gpt.costs import parameter_count
 from gpt.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
 from gpt.model import GPT2
 from gpt.recipes import TrainConfig
-from gpt.tokenizer import CharTokenizer
+from gpt.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.trainer import TrainEvent, TrainingState
 
 _FORMAT = "gpt-lab-1"
@@ -56,7 +56,7 @@ class Checkpoint:
     """
 
     model: GPT2
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     config: GPTConfig
     history: tuple[TrainEvent, ...] = ()
     train_config: TrainConfig | None = None
@@ -69,7 +69,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: str | Path,
     model: GPT2,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     *,
     history: Sequence[TrainEvent] = (),
     train_config: TrainConfig | None = None,
@@ -105,7 +105,7 @@ def save_checkpoint(
     }
     files: dict[str, bytes] = {
         "config.json": _to_json(description, indent=2),
-        "tokenizer.json": _to_json({"type": "characters", "characters": tokenizer.itos}),
+        "tokenizer.json": _to_json(tokenizer_to_json(tokenizer)),
         "model.safetensors": save_tensors(best, metadata={"format": "pt"}),
         "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
         "README.md": _card(folder.name, model, description, history).encode("utf-8"),
@@ -220,7 +220,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(
-            f"tokenizer.json has {tokenizer.vocab_size} characters and config.json says {config.vocab_size}"
+            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
         )
     with torch.device("meta"):  # names and shapes only, no memory
         expected = {name: p.shape for name, p in GPT2.from_config(config).named_parameters()}
@@ -282,15 +282,10 @@ def _from_json(kind: type[Any], values: Any, folder: Path) -> Any:
         raise CheckpointError(f"config.json in {folder} is not sound: {error}") from None
 
 
-def _read_tokenizer(path: Path) -> CharTokenizer:
+def _read_tokenizer(path: Path) -> Tokenizer:
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("type") != "characters":
-        raise CheckpointError(f"{path.name} is not a character vocabulary")
-    characters = content.get("characters")
-    if not isinstance(characters, list):
-        raise CheckpointError(f"{path.name} lacks its list of characters")
     try:
-        return CharTokenizer(characters)
+        return tokenizer_from_json(content)
     except ValueError as error:
         raise CheckpointError(f"{path.name} is not sound: {error}") from None
 
