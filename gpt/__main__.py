@@ -1,4 +1,4 @@
-"""The command line: `python -m gpt train`, `python -m gpt generate` and `python -m gpt bench`."""
+"""The command line: `python -m gpt train`, `generate`, `prepare` and `bench`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
 from gpt.generation import stream_text
 from gpt.model import GPT2
+from gpt.prepare import TOKENIZERS, prepare_text
 from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.recipes import DEVICES, RECIPES, TrainConfig
 from gpt.tokenizer import Tokenizer
 from gpt.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
+
+_MOST_FINAL_WINDOWS = 10_000  # of the validation text, which may be longer than the training took
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate,bench}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate,prepare,bench}")
     _add_train(commands)
     _add_generate(commands)
+    _add_prepare(commands)
     _add_bench(commands)
     return parser
 
@@ -55,7 +59,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.set_defaults(command=_train)
     train.add_argument("--variant", default="gpt2", help=f"one of {', '.join(VARIANTS)}")
     train.add_argument(
-        "--corpus", default="shakespeare", help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file"
+        "--corpus",
+        default="shakespeare",
+        help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text",
     )
     train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
@@ -109,6 +115,22 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     generate.add_argument("--seed", type=int, help="gives the same text again")
 
 
+def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    prepare = commands.add_parser(
+        "prepare",
+        help="make a text of any length ready to learn from",
+        description="Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids "
+        "stay in their file. The memory this takes does not grow with the text.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    prepare.set_defaults(command=_prepare)
+    prepare.add_argument("text", type=Path, help="a UTF-8 text file, or a folder: all its text files, sorted by path")
+    prepare.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
+    prepare.add_argument("--tokenizer", choices=TOKENIZERS, default="characters", help="what a token is")
+    prepare.add_argument("--vocab-size", type=int, default=4096, help="tokens that bpe learns")
+    prepare.add_argument("--pattern", default="*.txt", help="names of the files to read in a folder and those below it")
+
+
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser(
         "bench",
@@ -158,9 +180,11 @@ def _train(options: argparse.Namespace) -> None:
     trainer.restore_best()
     if options.chart is not None:
         _draw(options.chart, options.variant, history, corpus)
+    is_long = len(corpus.validation_ids) > _MOST_FINAL_WINDOWS * model.config.context_length
+    extent = f"{_MOST_FINAL_WINDOWS:,} windows of the validation text" if is_long else "the whole validation text"
     print(
         f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; "
-        f"over the whole validation text {evaluate(model, corpus):.3f}; saved in {options.out}"
+        f"over {extent} {evaluate(model, corpus, most_windows=_MOST_FINAL_WINDOWS):.3f}; saved in {options.out}"
     )
 
 
@@ -270,6 +294,24 @@ def _load(name_or_folder: str) -> tuple[GPT2, Tokenizer]:
         return load_pretrained(name_or_folder)
     checkpoint = load_checkpoint(name_or_folder)
     return checkpoint.model, checkpoint.tokenizer
+
+
+# --- prepare --------------------------------------------------------------------------------------------------------
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    prepared = prepare_text(
+        options.text,
+        options.out,
+        tokenizer=options.tokenizer,
+        vocab_size=options.vocab_size,
+        pattern=options.pattern,
+        progress=True,
+    )
+    print(
+        f"{prepared.name}: {prepared.characters:,} characters became {prepared.tokens:,} tokens of "
+        f"{prepared.vocab_size:,} different ones; saved in {options.out}"
+    )
 
 
 # --- bench ----------------------------------------------------------------------------------------------------------

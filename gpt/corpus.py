@@ -136,7 +136,9 @@ def check_text(name: str, characters: Sequence[str], length: int) -> None:
 
 
 def load_corpus(name_or_path: str | Path) -> Corpus:
-    """Load a corpus by name (see `CORPORA`), or a UTF-8 text file of your own by its path.
+    """Load a corpus by name (see `CORPORA`), or by its path a UTF-8 text file of your own, or a prepared text.
+
+    A prepared text, of any length, is a folder that `gpt.prepare` made; its ids stay in their file until they are used.
 
     Tiny Shakespeare is looked for in the folder named by the environment variable GPT_LAB_DATA (as
     `tinyshakespeare/input.txt`), then in the user's cache folder, and else fetched, with its checksum verified.
@@ -144,17 +146,21 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
     Raises:
         CorpusUnavailable: Tiny Shakespeare is not here and cannot be fetched.
         FileNotFoundError: there is no corpus and no file of that name.
-        ValueError: the file is not a text to learn from.
+        ValueError: the file is not a text to learn from, or the folder not a sound prepared text.
     """
     if name_or_path == "shakespeare":
         return Corpus.from_text("shakespeare", _tiny_shakespeare())
     if name_or_path == "python-docs":
         return Corpus.from_text("python-docs", _python_docs())
     path = Path(name_or_path)
+    if (path / "meta.json").is_file():
+        from gpt.prepare import load_prepared
+
+        return load_prepared(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file, "
-            f"or one of {', '.join(CORPORA)}"
+            f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file or of a prepared "
+            f"text, or one of {', '.join(CORPORA)}"
         )
     return Corpus.from_text(path.name, _read_text(path))
 
@@ -162,7 +168,10 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
 def _read_text(path: Path) -> str:
     size = path.stat().st_size
     if size > _LARGEST_FILE:
-        raise ValueError(f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read")
+        raise ValueError(
+            f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read at once; make it ready with "
+            f"`python -m gpt prepare`, and give the folder that this makes"
+        )
     return decode_text(path.name, path.read_bytes())
 
 
