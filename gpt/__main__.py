@@ -1,4 +1,4 @@
-"""The command line: `python -m gpt train`, `generate`, `bench`, `reproduce` and `verify`."""
+"""The command line: `python -m gpt train`, `generate`, `prepare`, `bench`, `reproduce` and `verify`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
-from gpt.cards import measured_result
+from gpt.cards import MOST_WINDOWS, is_read_whole, measured_result
 from gpt.checkpoint import Checkpoint, load_checkpoint, load_snapshot, load_training_state, save_checkpoint
 from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
 from gpt.generation import stream_text
 from gpt.model import GPT2
+from gpt.prepare import TOKENIZERS, prepare_text
 from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.recipes import DEVICES, RECIPES, TrainConfig
 from gpt.shipped import SHIPPED, findings, training_arguments
@@ -46,9 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="{train,generate,bench,reproduce,verify}")
+    names = "{train,generate,prepare,bench,reproduce,verify}"
+    commands = parser.add_subparsers(title="commands", required=True, metavar=names)
     _add_train(commands)
     _add_generate(commands)
+    _add_prepare(commands)
     _add_bench(commands)
     _add_reproduce(commands)
     _add_verify(commands)
@@ -65,7 +68,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.set_defaults(command=_train)
     train.add_argument("--variant", default="gpt2", help=f"one of {', '.join(VARIANTS)}")
     train.add_argument(
-        "--corpus", default="shakespeare", help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file"
+        "--corpus",
+        default="shakespeare",
+        help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text",
     )
     train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
@@ -124,6 +129,22 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     generate.add_argument("--top-k", type=int, help="sample among the k likeliest tokens only")
     generate.add_argument("--top-p", type=float, help="sample among the fewest tokens of this joint probability")
     generate.add_argument("--seed", type=int, help="gives the same text again")
+
+
+def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    prepare = commands.add_parser(
+        "prepare",
+        help="make a text of any length ready to learn from",
+        description="Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids "
+        "stay in their file. The memory this takes does not grow with the text.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    prepare.set_defaults(command=_prepare)
+    prepare.add_argument("text", type=Path, help="a UTF-8 text file, or a folder: all its text files, sorted by path")
+    prepare.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
+    prepare.add_argument("--tokenizer", choices=TOKENIZERS, default="characters", help="what a token is")
+    prepare.add_argument("--vocab-size", type=int, default=4096, help="tokens that bpe learns")
+    prepare.add_argument("--pattern", default="*.txt", help="names of the files to read in a folder and those below it")
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -200,12 +221,14 @@ def _train(options: argparse.Namespace) -> None:
         loss = _save_final(trainer, record, options.given)
     else:
         _save(trainer, record)
-        loss = evaluate(model, corpus)
+        loss = evaluate(model, corpus, most_windows=MOST_WINDOWS)
     if options.chart is not None:
         _draw(options.chart, options.variant, record.history, corpus)
+    is_whole = is_read_whole(corpus, model.config)
+    extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
     print(
-        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; "
-        f"over the whole validation text {loss:.3f}; saved in {options.out}"
+        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} {loss:.3f}; "
+        f"saved in {options.out}"
     )
 
 
@@ -339,6 +362,24 @@ def _load(name_or_folder: str) -> tuple[GPT2, Tokenizer]:
         return load_pretrained(name_or_folder)
     checkpoint = load_checkpoint(name_or_folder)
     return checkpoint.model, checkpoint.tokenizer
+
+
+# --- prepare --------------------------------------------------------------------------------------------------------
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    prepared = prepare_text(
+        options.text,
+        options.out,
+        tokenizer=options.tokenizer,
+        vocab_size=options.vocab_size,
+        pattern=options.pattern,
+        progress=True,
+    )
+    print(
+        f"{prepared.name}: {prepared.characters:,} characters became {prepared.tokens:,} tokens of "
+        f"{prepared.vocab_size:,} different ones; saved in {options.out}"
+    )
 
 
 # --- bench ----------------------------------------------------------------------------------------------------------

@@ -16,27 +16,34 @@ from gpt.model import GPT2
 from gpt.tokenizer import Tokenizer
 from gpt.trainer import TrainEvent, best_event, mean_and_error, token_losses
 
+MOST_WINDOWS = 10_000  # of a validation text that would take longer to read than the training took
 _SAMPLE_SEEDS = (1, 2, 3)
 _SAMPLE_LENGTH = 300  # tokens
 _TEMPERATURE = 0.8
 
 
 def measured_result(model: GPT2, corpus: Corpus, command: str) -> dict[str, Any]:
-    """What a card says of a finished model: its loss over the whole validation text, samples, and where it was made.
+    """What a card says of a finished model: its loss over the validation text, samples, and where it was made.
 
     Args:
         model: with the weights as they are saved.
         corpus: what it learned from.
         command: makes it again.
     """
-    loss, error = mean_and_error(token_losses(model, corpus.validation_ids))
+    loss, error = mean_and_error(token_losses(model, corpus.validation_ids, most_windows=MOST_WINDOWS))
     return {
         "command": command,
         "hardware": f"{processor()}, {threads_text()}, torch {installed('torch')}",
         "validation_loss": loss,
         "validation_error": error,
+        "is_whole_text": is_read_whole(corpus, model.config),
         "samples": samples(model, corpus.tokenizer),
     }
+
+
+def is_read_whole(corpus: Corpus, config: GPTConfig) -> bool:
+    """Whether `MOST_WINDOWS` windows hold the whole validation text."""
+    return len(corpus.validation_ids) <= MOST_WINDOWS * config.context_length
 
 
 def samples(model: GPT2, tokenizer: Tokenizer) -> list[dict[str, Any]]:
@@ -119,11 +126,14 @@ def _about_the_training(
 
 def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapping[str, Any]) -> list[str]:
     loss, half_width = result["validation_loss"], 1.96 * result["validation_error"]
+    extent = (
+        "the whole validation text" if result["is_whole_text"] else f"{MOST_WINDOWS:,} windows of the validation text"
+    )
     lines = [
         "",
         "## Result",
         "",
-        f"Loss over the whole validation text, with the weights in this folder: **{loss:.4f} nats per token** "
+        f"Loss over {extent}, with the weights in this folder: **{loss:.4f} nats per token** "
         f"(95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, from how much the loss differs "
         f"between windows), a perplexity of {math.exp(loss):.2f}.",
         "",
@@ -142,8 +152,8 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapp
         "",
         "## Limits",
         "",
-        f"It has read {corpus.get('name')} and nothing else. It knows {config.vocab_size} characters and refuses "
-        f"others, looks back on at most {config.context_length} of them, and writes what is likely, not what is true.",
+        f"It has read {corpus.get('name')} and nothing else. It knows {config.vocab_size:,} tokens, looks back on at "
+        f"most {config.context_length} of them, and writes what is likely, not what is true.",
     ]
 
 

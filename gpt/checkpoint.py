@@ -37,7 +37,7 @@ from gpt.folders import snapshot_name, snapshot_steps
 from gpt.model import GPT2
 from gpt.recipes import TrainConfig
 from gpt.rounding import rounded, rounded_kinds, unrounded
-from gpt.tokenizer import CharTokenizer
+from gpt.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.trainer import TrainEvent, TrainingState
 
 _FORMAT = "gpt-lab-1"
@@ -62,7 +62,7 @@ class Checkpoint:
     """
 
     model: GPT2
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     config: GPTConfig
     history: tuple[TrainEvent, ...] = ()
     train_config: TrainConfig | None = None
@@ -77,7 +77,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: str | Path,
     model: GPT2,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     *,
     history: Sequence[TrainEvent] = (),
     train_config: TrainConfig | None = None,
@@ -119,7 +119,7 @@ def save_checkpoint(
     }
     files: dict[str, bytes] = {
         "config.json": _to_json(description, indent=2),
-        "tokenizer.json": _to_json({"type": "characters", "characters": tokenizer.itos}),
+        "tokenizer.json": _to_json(tokenizer_to_json(tokenizer)),
         "model.safetensors": weights,
         "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
         "README.md": card_text(folder.name, description, history).encode("utf-8"),
@@ -196,7 +196,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(
-            f"tokenizer.json has {tokenizer.vocab_size} characters and config.json says {config.vocab_size}"
+            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
         )
     kinds = {name: (("F32", "F16"), shape) for name, shape in _shapes(config).items()}
     weights = _read_weights(folder / "model.safetensors", kinds)
@@ -289,15 +289,10 @@ def _from_json(kind: type[Any], values: Any, folder: Path) -> Any:
         raise CheckpointError(f"config.json in {folder} is not sound: {error}") from None
 
 
-def _read_tokenizer(path: Path) -> CharTokenizer:
+def _read_tokenizer(path: Path) -> Tokenizer:
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("type") != "characters":
-        raise CheckpointError(f"{path.name} is not a character vocabulary")
-    characters = content.get("characters")
-    if not isinstance(characters, list):
-        raise CheckpointError(f"{path.name} lacks its list of characters")
     try:
-        return CharTokenizer(characters)
+        return tokenizer_from_json(content)
     except ValueError as error:
         raise CheckpointError(f"{path.name} is not sound: {error}") from None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt.tokenizer import CharTokenizer
+from gpt.tokenizer import CharTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +26,9 @@ _SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/d
 _SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 _TRAIN_SHARE = 0.9
 _LARGEST_FILE = 50_000_000  # bytes
-_LARGEST_VOCABULARY = 10_000  # characters
-_LARGEST_BIGRAM_TABLE = 1_000  # characters
+LARGEST_VOCABULARY = 10_000  # characters
+_LARGEST_BIGRAM_TABLE = 1_000  # tokens
+_BIGRAM_STRETCH = 1_000_000  # tokens counted at a time
 
 
 class CorpusUnavailable(RuntimeError):
@@ -40,13 +41,13 @@ class Corpus:
 
     Attributes:
         name: "shakespeare", "python-docs", or the file's name.
-        tokenizer: the characters of the whole text.
-        train_ids, validation_ids: (N,) token ids.
+        tokenizer: the characters of the whole text, or the byte-pair encoding of a prepared one.
+        train_ids, validation_ids: (N,) token ids: int64 in memory, or unsigned and mapped from a prepared file.
         sha256: of the text in UTF-8.
     """
 
     name: str
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     train_ids: Tensor
     validation_ids: Tensor
     sha256: str
@@ -62,40 +63,82 @@ class Corpus:
         import torch  # not before: the names of the corpora are known without it
 
         tokenizer = CharTokenizer.from_text(text)
-        if tokenizer.vocab_size < 2:
-            what = f"only the character {text[0]!r}" if text else "no text"
-            raise ValueError(f"{name!r} holds {what}; give a text of at least two different characters")
-        if tokenizer.vocab_size > _LARGEST_VOCABULARY:
-            raise ValueError(
-                f"{name!r} has {tokenizer.vocab_size:,} different characters, and at most {_LARGEST_VOCABULARY:,} are "
-                f"allowed; is it a text?"
-            )
-        if len(text) < 20:
-            raise ValueError(f"{name!r} has {len(text)} characters; give at least 20, better some ten thousand")
+        check_text(name, tokenizer.itos, len(text))
         ids = torch.tensor(tokenizer.encode(text))
+        return cls.from_ids(name, tokenizer, ids, hashlib.sha256(text.encode("utf-8")).hexdigest())
+
+    @classmethod
+    def from_ids(cls, name: str, tokenizer: Tokenizer, ids: Tensor, sha256: str) -> Corpus:
+        """Make a corpus of the token ids (N,) of a whole text."""
         split = int(_TRAIN_SHARE * len(ids))
-        return cls(name, tokenizer, ids[:split], ids[split:], hashlib.sha256(text.encode("utf-8")).hexdigest())
+        return cls(name, tokenizer, ids[:split], ids[split:], sha256)
 
     @cached_property
     def bigram_loss(self) -> float | None:
-        """Validation loss, in nats per token, of knowing only how often each character follows each other one.
+        """Validation loss, in nats per token, of knowing only how often each token follows each other one.
 
         The counts come from the training part, with one added to each pair. None where the vocabulary is too large
         for a table of pairs.
         """
-        import torch
-
         vocab_size = self.tokenizer.vocab_size
         if vocab_size > _LARGEST_BIGRAM_TABLE:
             return None
-        pairs = self.train_ids[:-1] * vocab_size + self.train_ids[1:]
-        counts = torch.bincount(pairs, minlength=vocab_size**2).view(vocab_size, vocab_size) + 1.0
+        counts = _pair_counts(self.train_ids, vocab_size) + 1.0
         log_probabilities = (counts / counts.sum(dim=1, keepdim=True)).log()
-        return -log_probabilities[self.validation_ids[:-1], self.validation_ids[1:]].mean().item()
+        asked = _pair_counts(self.validation_ids, vocab_size)
+        return -((asked * log_probabilities).sum() / asked.sum()).item()
+
+
+def _pair_counts(ids: Tensor, vocab_size: int) -> Tensor:
+    """How often the second token stands right after the first: (first, second) in float64, which counts exactly."""
+    import torch
+
+    counts = torch.zeros(vocab_size**2, dtype=torch.float64)
+    for start in range(0, len(ids) - 1, _BIGRAM_STRETCH):
+        stretch = _as_indices(ids[start : start + _BIGRAM_STRETCH + 1], vocab_size)
+        counts += torch.bincount(stretch[:-1] * vocab_size + stretch[1:], minlength=vocab_size**2)
+    return counts.view(vocab_size, vocab_size)
+
+
+def _as_indices(ids: Tensor, vocab_size: int | None) -> Tensor:
+    """Token ids as int64; those of a prepared text come from a file, so they are held against the vocabulary.
+
+    Raises:
+        ValueError: an id is beyond the vocabulary, where its size is given.
+    """
+    ids = ids.long()
+    if vocab_size is not None and ids.numel() and ids.max() >= vocab_size:
+        raise ValueError(
+            f"the text holds the token {ids.max()} and its vocabulary ends at {vocab_size - 1}; "
+            f"its file of ids is damaged, so prepare the text again"
+        )
+    return ids
+
+
+def check_text(name: str, characters: Sequence[str], length: int) -> None:
+    """Raise ValueError unless a text can be learned from, character by character.
+
+    Args:
+        name: of the text, for the message.
+        characters: each different one of the text, once.
+        length: of the text, in characters.
+    """
+    if len(characters) < 2:
+        what = f"only the character {characters[0]!r}" if characters else "no text"
+        raise ValueError(f"{name!r} holds {what}; give a text of at least two different characters")
+    if len(characters) > LARGEST_VOCABULARY:
+        raise ValueError(
+            f"{name!r} has {len(characters):,} different characters, and at most {LARGEST_VOCABULARY:,} are "
+            f"allowed; is it a text?"
+        )
+    if length < 20:
+        raise ValueError(f"{name!r} has {length} characters; give at least 20, better some ten thousand")
 
 
 def load_corpus(name_or_path: str | Path) -> Corpus:
-    """Load a corpus by name (see `CORPORA`), or a UTF-8 text file of your own by its path.
+    """Load a corpus by name (see `CORPORA`), or by its path a UTF-8 text file of your own, or a prepared text.
+
+    A prepared text, of any length, is a folder that `gpt.prepare` made; its ids stay in their file until they are used.
 
     Tiny Shakespeare is looked for in the folder named by the environment variable GPT_LAB_DATA (as
     `tinyshakespeare/input.txt`), then in the user's cache folder, and else fetched, with its checksum verified.
@@ -103,17 +146,21 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
     Raises:
         CorpusUnavailable: Tiny Shakespeare is not here and cannot be fetched.
         FileNotFoundError: there is no corpus and no file of that name.
-        ValueError: the file is not a text to learn from.
+        ValueError: the file is not a text to learn from, or the folder not a sound prepared text.
     """
     if name_or_path == "shakespeare":
         return Corpus.from_text("shakespeare", _tiny_shakespeare())
     if name_or_path == "python-docs":
         return Corpus.from_text("python-docs", _python_docs())
     path = Path(name_or_path)
+    if (path / "meta.json").is_file():
+        from gpt.prepare import load_prepared
+
+        return load_prepared(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file, "
-            f"or one of {', '.join(CORPORA)}"
+            f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file or of a prepared "
+            f"text, or one of {', '.join(CORPORA)}"
         )
     return Corpus.from_text(path.name, _read_text(path))
 
@@ -121,7 +168,10 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
 def _read_text(path: Path) -> str:
     size = path.stat().st_size
     if size > _LARGEST_FILE:
-        raise ValueError(f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read")
+        raise ValueError(
+            f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read at once; make it ready with "
+            f"`python -m gpt prepare`, and give the folder that this makes"
+        )
     return decode_text(path.name, path.read_bytes())
 
 
@@ -130,10 +180,20 @@ def decode_text(name: str, content: bytes) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name!r} is not UTF-8 text (byte {error.start:,}); save it as UTF-8") from None
+        raise not_utf8(name, error.start) from None
+    check_no_nul(name, text)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def not_utf8(name: str, position: int) -> ValueError:
+    """The error for a file whose byte at `position` is not UTF-8."""
+    return ValueError(f"{name!r} is not UTF-8 text (byte {position:,}); save it as UTF-8")
+
+
+def check_no_nul(name: str, text: str) -> None:
+    """Raise ValueError if a text holds NUL, as binary files and UTF-16 do."""
     if "\0" in text:
         raise ValueError(f"{name!r} holds NUL bytes, so it is not a text; give a plain text file in UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _tiny_shakespeare() -> str:
@@ -185,11 +245,12 @@ class BatchStream:
     So variants trained side by side see the same batches, and a resumed run needs no memory of the ones before.
 
     Attributes:
-        ids: (N,) the text to draw from.
+        ids: (N,) the text to draw from, of any integer type.
         batch_size, context_length: rows B and length T of a batch.
         seed: chooses the stream.
         order: "passes" goes through the text again and again, each time cut anew, at another offset, into windows that
             do not overlap, which come in another random order; "random" takes windows anywhere.
+        vocab_size: refuse a batch with ids beyond it; None trusts the ids.
 
     Raises:
         ValueError: the text is shorter than one row and the token after it.
@@ -200,11 +261,12 @@ class BatchStream:
     context_length: int
     seed: int
     order: str = "passes"
+    vocab_size: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) <= self.context_length:
             raise ValueError(
-                f"the training part of the text has {len(self.ids)} characters, and a context of "
+                f"the training part of the text has {len(self.ids)} tokens, and a context of "
                 f"{self.context_length} needs at least {self.context_length + 1}; "
                 f"give a longer text or a shorter context"
             )
@@ -215,6 +277,7 @@ class BatchStream:
 
         starts = self._passing_starts(number) if self.order == "passes" else self._random_starts(number)
         windows = self.ids[starts[:, None] + torch.arange(self.context_length + 1)]  # (B, T + 1)
+        windows = _as_indices(windows, self.vocab_size)
         return windows[:, :-1], windows[:, 1:]
 
     def _random_starts(self, number: int) -> Tensor:
@@ -256,36 +319,39 @@ def _pass_starts(seed: int, pass_number: int, windows: int, context_length: int,
 
     generator = seeded_generator(seed, "pass", pass_number)
     offset = torch.randint(offsets, (1,), generator=generator)
-    return offset + context_length * torch.randperm(windows, generator=generator)
+    # In place: a gigabyte of text has millions of windows.
+    return torch.randperm(windows, generator=generator).mul_(context_length).add_(offset)
 
 
-def validation_windows(ids: Tensor, context_length: int, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def validation_windows(
+    ids: Tensor, context_length: int, most: int | None = None, *, vocab_size: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut a text into fixed windows that do not overlap: inputs and targets (B, T) of up to 64 windows at a time.
 
     Every token but the first is a target exactly once. The last window may be shorter than the others, and then comes
     by itself.
 
     Args:
-        ids: (N,) the text.
+        ids: (N,) the text, of any integer type.
         context_length: T.
         most: use only this many windows, evenly spaced; None uses all.
+        vocab_size: refuse ids beyond it; None trusts the ids.
 
     Raises:
-        ValueError: fewer than two tokens, so that there is nothing to predict.
+        ValueError: fewer than two tokens, so that there is nothing to predict; or an id beyond the vocabulary.
     """
     import torch
 
     if len(ids) < 2:
-        raise ValueError(f"the text to evaluate on has {len(ids)} characters; it needs at least 2")
+        raise ValueError(f"the text to evaluate on has {len(ids)} tokens; it needs at least 2")
     count = -(-(len(ids) - 1) // context_length)
-    chosen = torch.arange(count)
-    if most is not None and most < count:
-        chosen = torch.arange(most) * count // most
+    chosen = torch.arange(count) if most is None or most >= count else torch.arange(most) * count // most
     starts = chosen * context_length
     is_whole = starts + context_length < len(ids)
     for some in starts[is_whole].split(64):
-        windows = ids[some[:, None] + torch.arange(context_length + 1)]  # (B, T + 1)
+        windows = _as_indices(ids[some[:, None] + torch.arange(context_length + 1)], vocab_size)  # (B, T + 1)
         if len(windows):
             yield windows[:, :-1], windows[:, 1:]
     for start in starts[~is_whole].tolist():
-        yield ids[None, start:-1], ids[None, start + 1 :]
+        window = _as_indices(ids[None, start:], vocab_size)
+        yield window[:, :-1], window[:, 1:]

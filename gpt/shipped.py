@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt.cards import card_text, samples
+from gpt.cards import MOST_WINDOWS, card_text, samples
 from gpt.checkpoint import CheckpointError, load_checkpoint, read_description
 from gpt.corpus import Corpus
 from gpt.trainer import evaluate
@@ -66,6 +66,6 @@ def findings(folder: str | Path, corpus: Corpus | None) -> Iterator[Finding]:
         yield Finding("loss", None, f"the text {checkpoint.corpus.get('name')} is not here")
         return
     yield Finding("checksum of the text", corpus.sha256 == checkpoint.corpus.get("sha256"), corpus.sha256[:16])
-    loss = evaluate(checkpoint.model, corpus)
+    loss = evaluate(checkpoint.model, corpus, most_windows=MOST_WINDOWS)
     difference = loss - said["validation_loss"]
     yield Finding("loss", abs(difference) <= _LARGEST_DIFFERENCE, f"{loss:.5f} ({difference:+.1e})")

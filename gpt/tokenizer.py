@@ -6,12 +6,14 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 if TYPE_CHECKING:
     import tokenizers
 
 _LARGEST_FILE = 20_000_000  # bytes
+_LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
+_LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
 _END_OF_TEXT = "<|endoftext|>"
 
 
@@ -162,10 +164,49 @@ class BPETokenizer:
             why = " ".join(str(error).split())[:200]
             raise ValueError(f"{' with '.join(names)} in {folder} is not sound: {why}") from None
 
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
+        """Learn a vocabulary: the 256 bytes, then again and again the commonest pair of neighbours as one more token.
+
+        Pairs do not reach across words, numbers and marks, as in the original, nor across two of the texts. There are
+        fewer tokens than `vocab_size` where no pair is left that occurs twice.
+
+        Raises:
+            ValueError: a vocabulary without room for merges, or larger than any in use.
+        """
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+        if not 256 < vocab_size <= _LARGEST_BPE:
+            raise ValueError(f"the vocabulary size is {vocab_size:,}; give 257 to {_LARGEST_BPE:,} tokens for BPE")
+        encoder = Tokenizer(models.BPE())
+        encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            max_token_length=_LONGEST_TOKEN,
+            show_progress=False,
+        )
+        encoder.train_from_iterator(texts, trainer)
+        return cls(encoder)
+
     @property
     def vocab_size(self) -> int:
         """Number of tokens; 50,257 in the original."""
         return len(self._bytes)
+
+    def parts(self) -> dict[str, Any]:
+        """What makes this tokenizer: {"vocabulary": token -> id, "merges": pairs of tokens, the first made first}.
+
+        Raises:
+            ValueError: it has added tokens of its own besides the end of a text, which are not among these parts.
+        """
+        content = json.loads(self._encoder.to_str())
+        added = [token["content"] for token in content["added_tokens"] if token["content"] != _END_OF_TEXT]
+        if added:
+            raise ValueError(f"the added token {added[0]!r} cannot be saved; use a tokenizer without added tokens")
+        by_id = sorted(self._encoder.get_vocab().items(), key=lambda item: item[1])  # it comes in any order
+        return {"vocabulary": dict(by_id), "merges": content["model"]["merges"]}
 
     def unknown_characters(self, text: str) -> list[str]:
         """None: every character has its bytes. (Half a surrogate pair is no character, and is named.)"""
@@ -177,6 +218,10 @@ class BPETokenizer:
         if unknown:
             raise ValueError(f"the text holds {unknown[0]!r}, half of a character; leave it out")
         return self._encoder.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each of many texts; `encode` on as many threads as there are."""
+        return [encoding.ids for encoding in self._encoder.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, with U+FFFD for bytes that are not UTF-8; raises ValueError for an unknown id."""
@@ -218,14 +263,25 @@ def _whole_encoder(text: str) -> tokenizers.Tokenizer:
 
 def _encoder_of_parts(vocabulary: str, merges: str) -> tokenizers.Tokenizer:
     """An encoder from the text of vocab.json (token -> id) and of merges.txt (a version line, then a pair a line)."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
     token_ids = json.loads(vocabulary)
-    if not isinstance(token_ids, dict) or not all(type(index) is int and index >= 0 for index in token_ids.values()):
+    if not _is_vocabulary(token_ids):
         raise ValueError("vocab.json is not an object of tokens and their ids")
     lines = [line.rstrip("\r").partition(" ") for line in merges.split("\n")]
-    pairs = [(left, right) for left, space, right in lines if space and left != "#version:"]
-    encoder = Tokenizer(models.BPE(token_ids, pairs))
+    return _encoder(token_ids, [(left, right) for left, space, right in lines if space and left != "#version:"])
+
+
+def _is_vocabulary(token_ids: Any) -> TypeGuard[dict[str, int]]:
+    return isinstance(token_ids, dict) and all(type(index) is int and index >= 0 for index in token_ids.values())
+
+
+def _encoder(token_ids: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
+    """A byte-level encoder from its tokens and its merges, the first made first."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    for left, right in merges:  # checked here, as `tokenizers` panics at some, which is no Exception
+        if not left or not right or not {left, right, left + right} <= token_ids.keys():
+            raise ValueError(f"the merge of {left!r} and {right!r} is out of vocabulary")
+    encoder = Tokenizer(models.BPE(token_ids, merges))
     encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     if _END_OF_TEXT in token_ids:
         encoder.add_special_tokens([_END_OF_TEXT])
@@ -240,3 +296,51 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is not UTF-8 text; the file is damaged") from None
+
+
+# --- As JSON --------------------------------------------------------------------------------------------------------
+
+
+def tokenizer_to_json(tokenizer: Tokenizer) -> dict[str, Any]:
+    """A tokenizer as the JSON object that our folders keep in tokenizer.json; `tokenizer_from_json` reads it.
+
+    Raises:
+        ValueError: it is of another kind than ours, or has added tokens of its own besides the end of a text.
+    """
+    if isinstance(tokenizer, CharTokenizer):
+        return {"type": "characters", "characters": tokenizer.itos}
+    if isinstance(tokenizer, BPETokenizer):
+        return {"type": "bpe", **tokenizer.parts()}
+    raise ValueError(
+        f"a tokenizer of the kind {type(tokenizer).__name__} cannot be saved; use a CharTokenizer or a BPETokenizer"
+    )
+
+
+def tokenizer_from_json(content: Any) -> Tokenizer:
+    """The tokenizer of a JSON object that `tokenizer_to_json` made.
+
+    Only tokens and merges are taken from it, so a stranger's file can choose what is encoded and nothing of how.
+
+    Raises:
+        ValueError: it is not such an object, or what it holds is not a vocabulary.
+    """
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind == "characters":
+        if not isinstance(content.get("characters"), list):
+            raise ValueError("it lacks its list of characters")
+        return CharTokenizer(content["characters"])
+    if kind == "bpe":
+        return _bpe_from_json(content)
+    raise ValueError("it is not a vocabulary of characters or of BPE")
+
+
+def _bpe_from_json(content: dict[str, Any]) -> BPETokenizer:
+    token_ids, merges = content.get("vocabulary"), content.get("merges")
+    if not _is_vocabulary(token_ids):
+        raise ValueError("it lacks its tokens and their ids")
+    if not isinstance(merges, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in merges):
+        raise ValueError("it lacks its list of merges, each a pair of tokens")
+    try:
+        return BPETokenizer(_encoder(token_ids, [(left, right) for left, right in merges]))
+    except Exception as error:  # `tokenizers` raises plain ones, some of several lines
+        raise ValueError(" ".join(str(error).split())[:200]) from None

@@ -118,7 +118,12 @@ class Trainer:
         self.corpus = corpus
         self.config = config
         self.batches = BatchStream(
-            corpus.train_ids, config.batch_size, model.config.context_length, config.seed, config.batch_order
+            corpus.train_ids,
+            config.batch_size,
+            model.config.context_length,
+            config.seed,
+            config.batch_order,
+            corpus.tokenizer.vocab_size,
         )
         self._in_bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and is_fast_in_bfloat16(self.model.device)
@@ -356,7 +361,9 @@ def token_losses(model: GPT2, ids: Tensor, *, most_windows: int | None = None) -
     """The loss of every token of a text (N,), in nats, in the windows of `evaluate`: tensors of (windows, T)."""
     losses = []
     with evaluation_mode(model):
-        for inputs, targets in validation_windows(ids, model.config.context_length, most_windows):
+        config = model.config
+        windows = validation_windows(ids, config.context_length, most_windows, vocab_size=config.vocab_size)
+        for inputs, targets in windows:
             logits = model(inputs.to(model.device))  # (B, T, vocab_size)
             loss = F.cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten(), reduction="none")
             losses.append(loss.view(targets.shape).cpu())

@@ -14,7 +14,7 @@ from gpt.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 LARGEST_ZIP = 64_000_000  # bytes
 _LARGEST_FILES = {
     "config.json": 100_000,
-    "tokenizer.json": 1_000_000,
+    "tokenizer.json": 4_000_000,
     "model.safetensors": 64_000_000,
     "history.jsonl": 8_000_000,
     "README.md": 100_000,

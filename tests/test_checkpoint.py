@@ -397,7 +397,7 @@ def test_weights_that_are_not_numbers(saved, value):
         ({"dropout": "0"}, "is not sound: dropout is '0'"),
         ({"dropout": float("nan")}, "is not sound: dropout is nan"),
         ({"positions": ["rotary"]}, "is not sound: positions is"),
-        ({"vocab_size": 7}, "tokenizer.json has .* characters and config.json says 7"),
+        ({"vocab_size": 7}, "tokenizer.json has .* tokens and config.json says 7"),
         ({"surprise": 1}, "is not sound: .*surprise"),
     ],
 )
@@ -435,13 +435,24 @@ def test_a_training_configuration_that_is_not_one(saved):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"type": "bpe"}, "is not a character vocabulary"),
+        ({"type": "words"}, "it is not a vocabulary of characters or of BPE"),
+        ({"type": ["bpe"]}, "it is not a vocabulary of characters or of BPE"),
+        (["a", "b"], "it is not a vocabulary of characters or of BPE"),
+        ({"type": "bpe"}, "it lacks its tokens and their ids"),
+        ({"type": "bpe", "vocabulary": {"a": -1}}, "it lacks its tokens and their ids"),
+        ({"type": "bpe", "vocabulary": {"a": 0}}, "it lacks its list of merges, each a pair of tokens"),
+        ({"type": "bpe", "vocabulary": {"a": 0}, "merges": ["a b"]}, "it lacks its list of merges, each a pair"),
+        ({"type": "bpe", "vocabulary": {"a": 0}, "merges": [[1, {}]]}, "tokenizer.json is not sound: "),
+        ({"type": "bpe", "vocabulary": {"a": 0}, "merges": []}, "it has no tokens for 255 of the 256 bytes"),
+        ({"type": "bpe", "vocabulary": {"a": 2**70}, "merges": []}, "tokenizer.json is not sound: "),
+        ({"type": "bpe", "vocabulary": {"a": 0}, "merges": [["a", "a"]]}, "merge of 'a' and 'a' is out of vocabulary"),
+        ({"type": "bpe", "vocabulary": {"\ud800": 0}, "merges": []}, "tokenizer.json is not sound: "),
         ({"type": "characters"}, "lacks its list of characters"),
         ({"type": "characters", "characters": "abc"}, "lacks its list of characters"),
         ({"type": "characters", "characters": ["a", "bc"]}, "is not sound: 'bc' is not a single character"),
         ({"type": "characters", "characters": ["a", {}]}, "is not sound: {} is not a single character"),
         ({"type": "characters", "characters": ["a", "a"]}, "is not sound: a character appears twice"),
-        ({"type": "characters", "characters": ["a", "b"]}, "tokenizer.json has 2 characters and config.json says"),
+        ({"type": "characters", "characters": ["a", "b"]}, "tokenizer.json has 2 tokens and config.json says"),
     ],
 )
 def test_a_tokenizer_that_does_not_fit(saved, content, message):

@@ -216,7 +216,7 @@ def test_a_pass_reads_every_window_once_and_passes_differ(length, batch_size):
 
 def test_a_text_shorter_than_a_row_is_refused():
     BatchStream(torch.arange(9), 4, 8, seed=1)[0]
-    with pytest.raises(ValueError, match="has 8 characters, and a context of 8 needs at least 9; give a longer text"):
+    with pytest.raises(ValueError, match="has 8 tokens, and a context of 8 needs at least 9; give a longer text"):
         BatchStream(torch.arange(8), 4, 8, seed=1)
 
 
@@ -250,5 +250,5 @@ def test_fewer_windows_are_evenly_spaced_ones_of_the_same(most):
 
 @pytest.mark.parametrize("length", [0, 1])
 def test_nothing_to_predict_is_refused(length):
-    with pytest.raises(ValueError, match=f"the text to evaluate on has {length} characters; it needs at least 2"):
+    with pytest.raises(ValueError, match=f"the text to evaluate on has {length} tokens; it needs at least 2"):
         list(validation_windows(torch.arange(length), 8))
