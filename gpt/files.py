@@ -17,7 +17,14 @@ _LARGEST_HEADER = 20_000_000  # bytes
 
 
 class CheckpointError(ValueError):
-    """A folder is not a checkpoint, or not a sound one; the message says what is wrong with which file."""
+    """A folder is not a checkpoint, or not a sound one; the message says what is wrong with which file.
+
+    Messages quote what a stranger wrote, so they are brought to one line that can be shown, its middle left out if long.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.encode("utf-8", "replace").decode("utf-8").split())
+        super().__init__(line if len(line) <= 500 else f"{line[:300]} ... {line[-150:]}")
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
