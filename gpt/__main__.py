@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
+import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
-from gpt.checkpoint import Checkpoint, load_checkpoint, load_training_state, save_checkpoint
+from gpt.checkpoint import Checkpoint, load_checkpoint, load_training_state, save_checkpoint, sweep
 from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.distributed import PARALLEL, Group, ProcessLost, join, speaks_for_its_machine
 from gpt.generation import stream_text
 from gpt.model import GPT2
 from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
-from gpt.recipes import DEVICES, RECIPES, TrainConfig
+from gpt.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
 from gpt.tokenizer import Tokenizer
 from gpt.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
 
@@ -28,10 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.command(options)
     except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
-        print(f"gpt: {error}", file=sys.stderr)
+        if speaks_for_its_machine():
+            print(f"gpt: {error}", file=sys.stderr)
+        return 2
+    except ProcessLost as error:
+        print(f"gpt: {error}", file=sys.stderr)  # whoever is left says so
         return 2
     except KeyboardInterrupt:
-        print("\ngpt: stopped", file=sys.stderr)
+        if speaks_for_its_machine():
+            print("\ngpt: stopped", file=sys.stderr)
         return 130
     return 0
 
@@ -75,6 +83,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for option, name, kind, meaning in (
         ("--steps", "max_steps", int, "updates"),
         ("--batch-size", "batch_size", int, "rows in a batch"),
+        ("--accumulate", "accumulation", int, "equal parts in which a batch is learned from, to save memory"),
         ("--learning-rate", "learning_rate", float, "rate of AdamW"),
         ("--matrix-learning-rate", "matrix_learning_rate", float, "rate of Muon"),
         ("--weight-decay", "weight_decay", float, "pull towards zero"),
@@ -84,8 +93,21 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         training.add_argument(
             option, dest=name, type=kind, default=argparse.SUPPRESS, help=f"{meaning} (fast: {defaults[name]})"
         )
+    training.add_argument("--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help="of linear layers")
+    training.add_argument(
+        "--checkpoint-activations",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="compute each block anew in the backward pass, to save memory",
+    )
     training.add_argument("--final", action="store_true", help="when done, leave out what going on would need")
     training.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    training.add_argument(
+        "--parallel",
+        choices=PARALLEL,
+        help="how the processes that torchrun has started share the work: each holds the whole model (ddp) or a part "
+        "of it (fsdp) (default: ddp for several processes)",
+    )
 
 
 def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -128,23 +150,37 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _train(options: argparse.Namespace) -> None:
+    with (
+        join(options.parallel, options.device) as group,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
+    ):
+        _train_together(options, group)
+
+
+def _train_together(options: argparse.Namespace, group: Group) -> None:
     train_config = _train_config(options)
     if options.variant not in VARIANTS:
         raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
     corpus = load_corpus(options.corpus)
+    if group.is_first:
+        sweep(options.out)
+    group.wait()
     found = load_checkpoint(options.out) if (options.out / "config.json").is_file() else None
-    found_state = None if found is None else load_training_state(options.out)
     model = _new_model(options, corpus, train_config.seed)
+    found_state = None
     if found is not None:
         _check_same_run(found, model, corpus, train_config, options.out)
+        found_state = load_training_state(options.out) or group.load(options.out, model)
         if found_state is None:
             raise ValueError(f"{options.out} was saved with --final and cannot be continued; choose another --out")
-    trainer = Trainer(model, corpus, train_config)
+    trainer = Trainer(model, corpus, train_config, group)
     history: list[TrainEvent] = []
     if found is not None and found_state is not None:
         trainer.load_state(found_state)
         history = [event for event in found.history if event.step <= trainer.step]
         print(f"continuing {options.out} after step {trainer.step:,}")
+    group.tidy(options.out)  # and so wait until all have read what is there
     parameters = sum(parameter.numel() for parameter in model.parameters())
     changes = ", ".join(changes_from_gpt2(model.config)) or "none"
     print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
@@ -156,11 +192,12 @@ def _train(options: argparse.Namespace) -> None:
         raise
     _save(trainer, history, options.out, is_final=options.final)
     trainer.restore_best()
-    if options.chart is not None:
+    if options.chart is not None and group.is_first:
         _draw(options.chart, options.variant, history, corpus)
+    validation_loss = group.ask_first(model, lambda whole: evaluate(whole, corpus))
     print(
         f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; "
-        f"over the whole validation text {evaluate(model, corpus):.3f}; saved in {options.out}"
+        f"over the whole validation text {validation_loss:.3f}; saved in {options.out}"
     )
 
 
@@ -198,7 +235,10 @@ def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
 
 
 def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config: TrainConfig, folder: Path) -> None:
-    """Refuse to continue a checkpoint as if it were a run that it is not; only the number of steps may differ."""
+    """Refuse to continue a checkpoint as if it were a run that it is not.
+
+    Only the number of steps may differ, and what is of no consequence for the result.
+    """
     instead = "choose another --out, or the options it was made with"
     if found.config != model.config:
         raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
@@ -206,42 +246,52 @@ def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config
         raise ValueError(f"{folder} was trained on another text ({(found.corpus or {}).get('name')}); {instead}")
     if found.train_config is None:
         raise ValueError(f"{folder} does not say how it was trained; {instead}")
-    same_steps = dataclasses.replace(found.train_config, max_steps=train_config.max_steps, device=train_config.device)
-    if same_steps != train_config:
+    free = ("max_steps", "device", "accumulation", "checkpoint_activations")
+    same_run = dataclasses.replace(found.train_config, **{name: getattr(train_config, name) for name in free})
+    if same_run != train_config:
         changed = [
             field.name
             for field in dataclasses.fields(TrainConfig)
-            if getattr(same_steps, field.name) != getattr(train_config, field.name)
+            if getattr(same_run, field.name) != getattr(train_config, field.name)
         ]
         raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
 
 
 def _run(trainer: Trainer, history: list[TrainEvent], folder: Path) -> None:
     """Train to the end, printing losses at evaluations and saving after each."""
-    with tqdm(total=trainer.config.max_steps, initial=trainer.step, unit="step", smoothing=0.1) as bar:
+    is_first = trainer.group.is_first
+    steps = trainer.config.max_steps
+    with tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not is_first) as bar:
         for event in trainer.events():
             history.append(event)
             bar.update(event.step - bar.n)
-            if event.validation_loss is None:
-                continue
-            train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
-            bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
-            bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-            _save(trainer, history, folder)
+            if event.validation_loss is not None:
+                train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
+                bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
+                bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
+                _save(trainer, history, folder)
+            if trainer.group.stop_requested:
+                raise KeyboardInterrupt
 
 
 def _save(trainer: Trainer, history: list[TrainEvent], folder: Path, *, is_final: bool = False) -> None:
     if is_final:
         trainer.restore_best()
-    save_checkpoint(
-        folder,
-        trainer.model,
-        trainer.corpus.tokenizer,
-        history=history,
-        train_config=trainer.config,
-        corpus={"name": trainer.corpus.name, "sha256": trainer.corpus.sha256},
-        training_state=None if is_final else trainer.state(),
-    )
+    state = None if is_final else trainer.group.store(trainer.state(), folder)
+
+    def write(model: GPT2) -> None:
+        save_checkpoint(
+            folder,
+            model,
+            trainer.corpus.tokenizer,
+            history=history,
+            train_config=trainer.config,
+            corpus={"name": trainer.corpus.name, "sha256": trainer.corpus.sha256},
+            training_state=state,
+        )
+
+    trainer.group.ask_first(trainer.model, write)
+    trainer.group.tidy(folder)
 
 
 # --- generate -------------------------------------------------------------------------------------------------------
