@@ -357,12 +357,15 @@ def join(parallel: str | None = None, device: str = "auto") -> Iterator[Group]:
 
     dist.init_process_group("nccl" if own_device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
     group = (Replicas if kind == "ddp" else Shards)(dist.get_rank(), size, own_device)
-    handlers = {number: signal.signal(number, group.stop_soon) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers: dict[signal.Signals, Any] = {
+        number: signal.signal(number, group.stop_soon) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield group
     except RuntimeError as error:
         if not any(sign in str(error) for sign in ("gloo", "remote process exited")):
             raise
+        handlers[signal.SIGTERM] = signal.SIG_IGN  # torchrun now ends whoever is left, and this one has to say why
         raise ProcessLost(
             f"another process of this training was lost (noticed by process {group.rank} of {size}); "
             f"the same command goes on from the last save"

@@ -81,7 +81,7 @@ def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEve
     Afterwards the model holds the weights of its best evaluation.
 
     Raises:
-        ValueError: the model does not fit the corpus, or the corpus is too short.
+        ValueError: the model does not fit the corpus, the corpus is too short, or the batch cannot be cut as asked.
         TrainingDiverged: the loss became infinite or not a number.
     """
     trainer = Trainer(model, corpus, config)
@@ -117,8 +117,8 @@ class Trainer:
         parts = self.group.size * config.accumulation
         if config.batch_size % parts:
             raise ValueError(
-                f"a batch of {config.batch_size} rows cannot be shared equally by {self.group.size} process(es) with "
-                f"{config.accumulation} part(s) each; give a batch_size that is a multiple of {parts}"
+                f"a batch of {config.batch_size} rows cannot be cut into {parts} equal parts (processes x accumulation "
+                f"= {self.group.size} x {config.accumulation}); give a batch_size that is a multiple of {parts}"
             )
         self.model = model
         self.model.checkpoint_activations = config.checkpoint_activations
