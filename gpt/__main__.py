@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
+import os
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
-from gpt.cards import MOST_WINDOWS, is_read_whole, measured_result
-from gpt.checkpoint import Checkpoint, load_checkpoint, load_snapshot, load_training_state, save_checkpoint
+from gpt.cards import MOST_WINDOWS, is_read_whole
+from gpt.checkpoint import Checkpoint, load_checkpoint, sweep
 from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.costs import parameter_count
+from gpt.distributed import PARALLEL, Group, ProcessLost, join, speaks_for_its_machine
 from gpt.generation import stream_text
 from gpt.model import GPT2
 from gpt.prepare import TOKENIZERS, prepare_text
 from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
-from gpt.recipes import DEVICES, RECIPES, TrainConfig
+from gpt.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
+from gpt.recording import Recording
 from gpt.shipped import SHIPPED, findings, training_arguments
 from gpt.tokenizer import Tokenizer
 from gpt.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
@@ -37,10 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.command(options)
     except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
-        print(f"gpt: {error}", file=sys.stderr)
+        if speaks_for_its_machine():
+            print(f"gpt: {error}", file=sys.stderr)
+        return 2
+    except ProcessLost as error:
+        print(f"gpt: {error}", file=sys.stderr)  # whoever is left says so
         return 2
     except KeyboardInterrupt:
-        print("\ngpt: stopped", file=sys.stderr)
+        if speaks_for_its_machine():
+            print("\ngpt: stopped", file=sys.stderr)
         return 130
     return 0
 
@@ -93,12 +99,20 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("--learning-rate", "learning_rate", float, "rate of AdamW"),
         ("--matrix-learning-rate", "matrix_learning_rate", float, "rate of Muon"),
         ("--weight-decay", "weight_decay", float, "pull towards zero"),
+        ("--accumulate", "accumulation", int, "equal parts in which a batch is learned from, to save memory"),
         ("--eval-interval", "eval_interval", int, "updates between evaluations, each followed by a save"),
         ("--seed", "seed", int, "of weights, batches and samples"),
     ):
         training.add_argument(
             option, dest=name, type=kind, default=argparse.SUPPRESS, help=f"{meaning} (fast: {defaults[name]})"
         )
+    training.add_argument("--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help="of linear layers")
+    training.add_argument(
+        "--checkpoint-activations",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="compute each block anew in the backward pass, to save memory",
+    )
     training.add_argument(
         "--snapshots", type=int, nargs="+", default=(), metavar="STEP", help="steps to keep weights of"
     )
@@ -108,6 +122,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="when done, save in half precision, with a result on the card and without what going on would need",
     )
     training.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    training.add_argument(
+        "--parallel",
+        choices=PARALLEL,
+        help="how the processes that torchrun has started share the work: each holds the whole model (ddp) or a part "
+        "of it (fsdp) (default: ddp for several processes)",
+    )
 
 
 def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -189,41 +209,49 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _train(options: argparse.Namespace) -> None:
+    with (
+        join(options.parallel, options.device) as group,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
+    ):
+        _train_together(options, group)
+
+
+def _train_together(options: argparse.Namespace, group: Group) -> None:
     train_config = _train_config(options)
     if options.variant not in VARIANTS:
         raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
     corpus = load_corpus(options.corpus)
+    if group.is_first:
+        sweep(options.out)
+    group.wait()
     found = load_checkpoint(options.out) if (options.out / "config.json").is_file() else None
-    found_state = None if found is None else load_training_state(options.out)
     model = _new_model(options, corpus, train_config.seed)
     if found is not None:
         _check_same_run(found, model, corpus, train_config, options.out)
-        if found_state is None:
+    trainer = Trainer(model, corpus, train_config, group)
+    recording = Recording(trainer, options.out, options.snapshots)
+    if found is not None:
+        if not recording.take_up(found):
             raise ValueError(f"{options.out} was saved with --final and cannot be continued; choose another --out")
-    trainer = Trainer(model, corpus, train_config)
-    record = Record(options.out, history=[], snapshots={}, snapshot_steps=options.snapshots)
-    if found is not None and found_state is not None:
-        trainer.load_state(found_state)
-        record.history = [event for event in found.history if event.step <= trainer.step]
-        record.snapshots = {step: load_snapshot(options.out, step) for step in found.snapshot_steps}
         print(f"continuing {options.out} after step {trainer.step:,}")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    group.tidy(options.out)  # and so wait until all have read what is there
     changes = ", ".join(changes_from_gpt2(model.config)) or "none"
+    parameters = parameter_count(model.config)
     print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
     try:
-        _run(trainer, record)
+        _run(recording)
     except KeyboardInterrupt:
-        _save(trainer, record)
+        recording.save()
         print(f"\nsaved in {options.out} after step {trainer.step:,}; the same command goes on from there")
         raise
-    trainer.restore_best()
     if options.final:
-        loss = _save_final(trainer, record, options.given)
+        loss = recording.finish(f"python -m gpt {shlex.join(options.given)}")
     else:
-        _save(trainer, record)
-        loss = evaluate(model, corpus, most_windows=MOST_WINDOWS)
-    if options.chart is not None:
-        _draw(options.chart, options.variant, record.history, corpus)
+        recording.save()
+        loss = recording.measure(lambda best: evaluate(best, corpus, most_windows=MOST_WINDOWS))
+    if options.chart is not None and group.is_first:
+        _draw(options.chart, options.variant, recording.history, corpus)
     is_whole = is_read_whole(corpus, model.config)
     extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
     print(
@@ -232,14 +260,19 @@ def _train(options: argparse.Namespace) -> None:
     )
 
 
-@dataclasses.dataclass
-class Record:
-    """What is kept of a training, and where."""
-
-    folder: Path
-    history: list[TrainEvent]
-    snapshots: dict[int, dict[str, Tensor]]
-    snapshot_steps: Sequence[int]
+def _run(recording: Recording) -> None:
+    """Train to the end, printing losses at evaluations."""
+    trainer = recording.trainer
+    steps, is_first = trainer.config.max_steps, trainer.group.is_first
+    with tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not is_first) as bar:
+        for event in recording.events():
+            bar.update(event.step - bar.n)
+            if event.validation_loss is not None:
+                train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
+                bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
+                bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
+            if trainer.group.stop_requested:
+                raise KeyboardInterrupt
 
 
 def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
@@ -276,7 +309,10 @@ def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
 
 
 def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config: TrainConfig, folder: Path) -> None:
-    """Refuse to continue a checkpoint as if it were a run that it is not; only the number of steps may differ."""
+    """Refuse to continue a checkpoint as if it were a run that it is not.
+
+    Only the number of steps may differ, and what is of no consequence for the result.
+    """
     instead = "choose another --out, or the options it was made with"
     if found.config != model.config:
         raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
@@ -284,56 +320,15 @@ def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config
         raise ValueError(f"{folder} was trained on another text ({(found.corpus or {}).get('name')}); {instead}")
     if found.train_config is None:
         raise ValueError(f"{folder} does not say how it was trained; {instead}")
-    same_steps = dataclasses.replace(found.train_config, max_steps=train_config.max_steps, device=train_config.device)
-    if same_steps != train_config:
+    free = ("max_steps", "device", "accumulation", "checkpoint_activations")
+    same_run = dataclasses.replace(found.train_config, **{name: getattr(train_config, name) for name in free})
+    if same_run != train_config:
         changed = [
             field.name
             for field in dataclasses.fields(TrainConfig)
-            if getattr(same_steps, field.name) != getattr(train_config, field.name)
+            if getattr(same_run, field.name) != getattr(train_config, field.name)
         ]
         raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
-
-
-def _run(trainer: Trainer, record: Record) -> None:
-    """Train to the end, printing losses at evaluations and saving after each."""
-    with tqdm(total=trainer.config.max_steps, initial=trainer.step, unit="step", smoothing=0.1) as bar:
-        for event in trainer.events():
-            record.history.append(event)
-            bar.update(event.step - bar.n)
-            if event.step in record.snapshot_steps:
-                record.snapshots[event.step] = trainer.copy_of_weights()
-            if event.validation_loss is None:
-                continue
-            train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
-            bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
-            bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-            _save(trainer, record)
-
-
-def _save(trainer: Trainer, record: Record) -> None:
-    _write(trainer, record, training_state=trainer.state())
-
-
-def _save_final(trainer: Trainer, record: Record, given: list[str]) -> float:
-    """Save the best weights in half precision with what is measured of them; returns their validation loss."""
-    halves = {name: weight.half().float() for name, weight in trainer.best_weights.items()}
-    trainer.model.load_weights(halves)
-    result = measured_result(trainer.model, trainer.corpus, command=f"python -m gpt {shlex.join(given)}")
-    _write(trainer, record, result=result, dtype=torch.float16)
-    return result["validation_loss"]
-
-
-def _write(trainer: Trainer, record: Record, **more: Any) -> None:
-    save_checkpoint(
-        record.folder,
-        trainer.model,
-        trainer.corpus.tokenizer,
-        history=record.history,
-        train_config=trainer.config,
-        corpus={"name": trainer.corpus.name, "sha256": trainer.corpus.sha256},
-        snapshots=record.snapshots,
-        **more,
-    )
 
 
 # --- generate -------------------------------------------------------------------------------------------------------

@@ -128,7 +128,8 @@ def save_checkpoint(
         files[snapshot_name(step)] = save_tensors(rounded(snapshot))
     if training_state is not None:
         rest = {name: tensor for name, tensor in training_state.tensors.items() if not name.startswith("best/")}
-        files["training.safetensors"] = save_tensors(rest)
+        if rest:  # else it lies in parts beside the folder, see `gpt.distributed`
+            files["training.safetensors"] = save_tensors(rest)
     _replace_folder(folder, files)
 
 

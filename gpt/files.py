@@ -19,7 +19,7 @@ _LARGEST_HEADER = 20_000_000  # bytes
 class CheckpointError(ValueError):
     """A folder is not a checkpoint, or not a sound one; the message says what is wrong with which file.
 
-    Messages quote what a stranger wrote, so they are brought to one line that can be shown, its middle left out if long.
+    Messages quote what a stranger wrote, so they become one line that can be shown, the middle of a long one left out.
     """
 
     def __init__(self, message: str) -> None:

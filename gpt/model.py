@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from gpt.attention import MultiHeadSelfAttention
 from gpt.cache import KVCache
@@ -38,6 +39,11 @@ class GPT2(nn.Module):
     the token embedding's. The arguments are the fields of `GPTConfig`, in their order. A model is made with seeded
     weights: the same sizes give the same weights on every device (see `initialize`).
 
+    Attributes:
+        config: what the model is.
+        checkpoint_activations: whether the backward pass computes each block anew instead of having kept all of it:
+            less memory for more arithmetic, and the same result (Chen et al., https://arxiv.org/abs/1604.06174).
+
     Example:
         >>> model = GPT2(vocab_size=65, embed_size=128, num_heads=4, hidden_size=512, num_layers=4)
         >>> model(torch.zeros(1, 6, dtype=torch.long)).shape
@@ -64,6 +70,7 @@ class GPT2(nn.Module):
         rope_base: float = 10000.0,
     ) -> None:
         super().__init__()
+        self.checkpoint_activations = False
         self.config = GPTConfig(
             vocab_size,
             embed_size,
@@ -163,7 +170,10 @@ class GPT2(nn.Module):
             raise ValueError("a model with causal=False reads the text anew at each token; call it without a cache")
         layer_caches = [None] * len(self.blocks) if cache is None else cache.layers
         for block, layer_cache in zip(self.blocks, layer_caches, strict=True):
-            x = block(x, layer_cache)
+            if self.checkpoint_activations and self.training:
+                x = checkpoint(block, x, layer_cache, use_reentrant=False)
+            else:
+                x = block(x, layer_cache)
         logits = self.output_layer(self.final_norm(x))  # (B, T, vocab_size)
         if targets is None:
             return logits

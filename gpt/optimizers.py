@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gpt.distributed import Group
 from gpt.recipes import TrainConfig
 
 
 def build_optimizers(
-    model: nn.Module, config: TrainConfig, precision: torch.dtype = torch.float32
+    model: nn.Module, config: TrainConfig, precision: torch.dtype = torch.float32, processes: Group | None = None
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of a run, one or two, each of whose groups holds its full rate as `initial_lr`.
 
@@ -42,7 +43,7 @@ def build_optimizers(
     if inside:
         assert config.matrix_learning_rate is not None  # else nothing was split off
         optimizers.append(
-            StackedMuon(inside, config.matrix_learning_rate, config.weight_decay, config.momentum, precision)
+            StackedMuon(inside, config.matrix_learning_rate, config.weight_decay, config.momentum, precision, processes)
         )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -75,6 +76,8 @@ class StackedMuon(torch.optim.Optimizer):
         weight_decay: share of a weight, times lr, that each step takes away.
         momentum: of the running sum of gradients, with Nesterov's look ahead.
         precision: of the iteration; `torch.optim.Muon` uses bfloat16, which has to be fast on the device to pay.
+        processes: those that may each hold a part of every matrix; None for a process alone. The iteration needs
+            whole matrices, so directions are gathered for it, and each process makes it; momentum stays in parts.
     """
 
     def __init__(
@@ -84,8 +87,10 @@ class StackedMuon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         precision: torch.dtype = torch.float32,
+        processes: Group | None = None,
     ) -> None:
         self.precision = precision
+        self.processes = processes or Group()
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -96,7 +101,7 @@ class StackedMuon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 if matrix.grad is not None:
                     rows, columns = matrix.shape
-                    direction = self._nesterov(matrix, group["momentum"])
+                    direction = self.processes.whole(self._nesterov(matrix, group["momentum"]))
                     # Wide and tall matrices of the same sides share a stack: the iteration commutes with transposing.
                     is_tall = rows > columns
                     by_shape[min(rows, columns), max(rows, columns)].append(
@@ -109,7 +114,7 @@ class StackedMuon(torch.optim.Optimizer):
                     rows, columns = matrix.shape
                     matrix.mul_(1 - group["lr"] * group["weight_decay"])
                     scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
-                    matrix.add_(direction.T if rows > columns else direction, alpha=-scale)
+                    matrix.add_(self.processes.part(direction.T if rows > columns else direction), alpha=-scale)
 
     def _nesterov(self, matrix: nn.Parameter, momentum: float) -> Tensor:
         assert matrix.grad is not None

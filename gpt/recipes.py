@@ -24,6 +24,10 @@ class TrainConfig:
     Attributes:
         max_steps: updates to make.
         batch_size: rows in a batch, each as long as the model's context.
+        accumulation: equal parts in which a batch is learned from, one after another, to save memory; the sum of their
+            gradients is the batch's.
+        checkpoint_activations: whether the backward pass computes each block anew instead of having kept all of it:
+            less memory for about a third more arithmetic, and the same result.
         batch_order: "passes" or "random", which windows of the text these rows are (see `BatchStream`).
         learning_rate: of AdamW.
         matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
@@ -51,6 +55,8 @@ class TrainConfig:
 
     max_steps: int = 220
     batch_size: int = 32
+    accumulation: int = 1
+    checkpoint_activations: bool = False
     batch_order: str = "passes"
     learning_rate: float = 5e-3
     matrix_learning_rate: float | None = 0.05
@@ -74,7 +80,7 @@ class TrainConfig:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "eval_interval"):
+        for name in ("max_steps", "batch_size", "accumulation", "eval_interval"):
             check_whole_number(name, getattr(self, name))
         for name in ("warmup_steps", "sample_length", "seed"):
             check_whole_number(name, getattr(self, name), minimum=0)
@@ -91,6 +97,8 @@ class TrainConfig:
             _check_range(name, getattr(self, name), 0, 1)
             if getattr(self, name) == 1:
                 raise ValueError(f"{name} is 1, which would never forget; give less, such as 0.9")
+        if not isinstance(self.checkpoint_activations, bool):
+            raise TypeError(f"checkpoint_activations is {self.checkpoint_activations!r}; give True or False")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpt.corpus import BatchStream, Corpus, validation_windows
+from gpt.distributed import Group
 from gpt.generation import evaluation_mode, extend_ids
 from gpt.model import GPT2
 from gpt.optimizers import build_optimizers
@@ -86,7 +87,7 @@ def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEve
     Afterwards the model holds the weights of its best evaluation.
 
     Raises:
-        ValueError: the model does not fit the corpus, or the corpus is too short.
+        ValueError: the model does not fit the corpus, the corpus is too short, or the batch cannot be cut as asked.
         TrainingDiverged: the loss became infinite or not a number.
     """
     trainer = Trainer(model, corpus, config)
@@ -100,7 +101,11 @@ class Trainer:
     `events()` is the training itself; `state()` and `load_state()` carry it over a pause in another process, after
     which it goes on bit for bit as if it had not been interrupted (at the same number of threads).
 
+    Several processes train one model together where each has a trainer of the same arguments and its place in their
+    `gpt.distributed.Group`; all trainers tell the same losses, and `state()` may hold a part only of each tensor.
+
     Attributes:
+        group: the processes that train this model; by default a process alone.
         step, tokens, seconds: how far it has come.
         best_loss, best_step: the lowest validation loss so far, and when.
         best_weights: the weights that had it, by name.
@@ -108,13 +113,22 @@ class Trainer:
         batches_digest: of all batches learned from so far, in their order; equal for runs that saw the same.
     """
 
-    def __init__(self, model: GPT2, corpus: Corpus, config: TrainConfig) -> None:
+    def __init__(self, model: GPT2, corpus: Corpus, config: TrainConfig, group: Group | None = None) -> None:
         if model.config.vocab_size != corpus.tokenizer.vocab_size:
             raise ValueError(
                 f"the model knows {model.config.vocab_size} tokens and the corpus {corpus.name!r} has "
                 f"{corpus.tokenizer.vocab_size}; make the model with vocab_size={corpus.tokenizer.vocab_size}"
             )
-        self.model = model.to(pick_device(config.device))
+        self.group = group or Group()
+        parts = self.group.size * config.accumulation
+        if config.batch_size % parts:
+            raise ValueError(
+                f"a batch of {config.batch_size} rows cannot be cut into {parts} equal parts (processes x accumulation "
+                f"= {self.group.size} x {config.accumulation}); give a batch_size that is a multiple of {parts}"
+            )
+        self.model = model
+        self.model.checkpoint_activations = config.checkpoint_activations
+        self._learner = self.group.place(model, pick_device(config.device))
         self.corpus = corpus
         self.config = config
         self.batches = BatchStream(
@@ -129,7 +143,7 @@ class Trainer:
             config.precision == "auto" and is_fast_in_bfloat16(self.model.device)
         )
         precision = torch.bfloat16 if self._in_bfloat16 else torch.float32
-        self.optimizers = build_optimizers(model, config, precision)
+        self.optimizers = build_optimizers(model, config, precision, self.group)
         self.step = 0
         self.tokens = 0
         self.seconds = 0.0
@@ -162,17 +176,12 @@ class Trainer:
 
     def _update(self) -> tuple[float, float]:
         """Learn from the next batch; returns its loss before the update, and AdamW's learning rate."""
-        device = self.model.device
         inputs, targets = self.batches[self.step]
         self.batches_digest = _chained_digest(self.batches_digest, inputs)
-        inputs, targets = inputs.to(device), targets.to(device)
         factor = rate_factor(self.step, self.config)
         self.model.train()
         with self._dropout_stream():
-            with self._autocast():
-                _, loss = self.model(inputs, targets)
-            loss.backward()
-        train_loss = loss.item()
+            train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
         if not math.isfinite(train_loss):
             self._diverged(train_loss)
         if self.config.gradient_clip:
@@ -186,6 +195,20 @@ class Trainer:
         self.tokens += self._tokens_per_step
         self._follow_with_average()
         return train_loss, self.config.learning_rate * factor
+
+    def _learn(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Add up the gradients of the mean loss of some rows, part by part; returns that loss."""
+        device, parts = self.model.device, self.config.accumulation
+        total = torch.zeros((), device=device)
+        pairs = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
+        for number, (some, following) in enumerate(pairs, start=1):
+            with self.group.gradients(self._learner, are_complete=number == parts):
+                with self._autocast():
+                    _, loss = self._learner(some.to(device), following.to(device))
+                loss = loss / parts
+                loss.backward()
+            total += loss.detach()
+        return total
 
     def _autocast(self) -> torch.autocast:
         """Linear layers in bfloat16 where that was chosen; attention and the rest choose for themselves."""
@@ -215,7 +238,7 @@ class Trainer:
 
     @contextmanager
     def _dropout_stream(self) -> Iterator[None]:
-        """Dropout draws from PyTorch's global stream: seed it for each step, and leave it as it was found.
+        """Dropout draws from PyTorch's global stream: seed it for each step and process, and leave it as it was found.
 
         So a resumed run needs no memory of it, and no one else's numbers change.
         """
@@ -223,7 +246,7 @@ class Trainer:
             yield
             return
         with torch.random.fork_rng():
-            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step))
+            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step, *self.group.stream))
             yield
 
     def _event(
@@ -232,10 +255,7 @@ class Trainer:
         validation_loss = validation_error = sample = None
         if evaluate_now:
             with self._averaged():
-                losses = token_losses(self.model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
-                validation_loss, validation_error = mean_and_error(losses)
-                if math.isfinite(validation_loss):
-                    sample = self._sample()
+                validation_loss, validation_error, sample = self.group.ask_first(self.model, self._look)
             if not math.isfinite(validation_loss):
                 self._diverged(validation_loss)
             if validation_loss < self.best_loss:
@@ -253,7 +273,13 @@ class Trainer:
             sample=sample,
         )
 
-    def _sample(self) -> str | None:
+    def _look(self, model: GPT2) -> tuple[float, float, str | None]:
+        """The validation loss of a model, its standard error, and what it writes where that is a number."""
+        losses = token_losses(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
+        mean, error = mean_and_error(losses)
+        return mean, error, self._sample(model) if math.isfinite(mean) else None
+
+    def _sample(self, model: GPT2) -> str | None:
         """What the model writes now; drawn from the same stream each time, so that only learning changes the text."""
         if not self.config.sample_length:
             return None
@@ -262,7 +288,7 @@ class Trainer:
         if not prompt or tokenizer.unknown_characters(prompt):
             prompt = tokenizer.decode(self.corpus.validation_ids[:1].tolist())
         ids = extend_ids(
-            self.model,
+            model,
             torch.tensor([tokenizer.encode(prompt)]),
             max_new_tokens=self.config.sample_length,
             temperature=0.8,
@@ -314,9 +340,9 @@ class Trainer:
             kind, name = path.split("/", 1)
             if kind == "optimizer":
                 number, index, key = name.split("/")
-                memories[int(number)].setdefault(int(index), {})[key] = tensor.clone()
+                memories[int(number)].setdefault(int(index), {})[key] = self.group.part(tensor.clone())
             else:
-                groups[kind][name] = tensor.clone()
+                groups[kind][name] = self.group.part(tensor.clone())
         self.model.load_weights(groups["present"])
         self.best_weights = groups["best"]
         if self.average is not None:

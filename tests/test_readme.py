@@ -28,8 +28,8 @@ def test_python_snippets_run(snippet: str) -> None:
 def test_commands_are_commands() -> None:
     """Every option that the README's commands use is one that the command line knows."""
     for line in "\n".join(_blocks("bash")).splitlines():
-        if line.startswith("python -m gpt "):
-            command = line.split()[3]
+        if called := re.match(r"(?:python|torchrun .+) -m gpt (\w+) (.+)", line):
+            command, arguments = called.groups()
             told = subprocess.run(
                 [sys.executable, "-m", "gpt", command, "--help"],
                 cwd=PROJECT,
@@ -37,7 +37,7 @@ def test_commands_are_commands() -> None:
                 text=True,
                 check=True,
             ).stdout
-            assert all(option in told for option in re.findall(r"--[a-z-]+", line))
+            assert all(option in told for option in re.findall(r"--[a-z-]+", arguments))
 
 
 def test_front_matter_names_the_pins() -> None:

@@ -210,8 +210,8 @@ def test_reproduce_goes_on_and_skips_what_is_finished(tmp_path, monkeypatch, tin
     before = (out / "gpt2" / "model.safetensors").read_bytes()
     run = command_line._run
 
-    def interrupted(trainer, record):
-        events = trainer.events()
+    def interrupted(recording):
+        events = recording.trainer.events()
 
         def some():
             for event in events:
@@ -219,8 +219,8 @@ def test_reproduce_goes_on_and_skips_what_is_finished(tmp_path, monkeypatch, tin
                 if event.step == 3:
                     raise KeyboardInterrupt
 
-        trainer.events = some
-        run(trainer, record)
+        recording.trainer.events = some
+        run(recording)
 
     monkeypatch.setattr(command_line, "_run", interrupted)
     assert main(["reproduce", "--out", str(out)]) == 130
