@@ -76,7 +76,7 @@ def results(folder, train):
     return [json.loads((folder / f"results-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def assert_same_run(one: Path, other: Path) -> None:
+def assert_same_run(one: Path, other: Path, tolerance: float = 1e-4) -> None:
     """Two runs tell the same losses at every step, and have the same weights at their best."""
     first, second = load_checkpoint(one), load_checkpoint(other)
     assert [event.step for event in first.history] == [event.step for event in second.history] == STEPS
@@ -85,7 +85,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert mine.validation_loss == pytest.approx(yours.validation_loss, abs=1e-5)
         assert mine.sample == yours.sample
     for (name, mine), (_, yours) in zip(first.model.named_parameters(), second.model.named_parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, atol=1e-4, rtol=0, msg=name)
+        torch.testing.assert_close(mine, yours, atol=tolerance, rtol=0, msg=name)
 
 
 # --- The same curve -------------------------------------------------------------------------------------------------
@@ -200,7 +200,8 @@ def test_a_final_save_is_an_ordinary_checkpoint(results, folder, kind, capsys):
     assert results[0][f"final, {kind}"]["status"] == 0
     assert not list(folder.glob(f"{kind}-final.sharded"))
     assert main(["generate", "--model", str(folder / f"{kind}-final"), "--max-new-tokens", "5"]) == 0
-    assert_same_run(folder / f"{kind}-final", folder / "through")
+    assert_same_run(folder / f"{kind}-final", folder / "through", tolerance=1e-3)  # in half precision
+    assert load_checkpoint(folder / f"{kind}-final").result["validation_loss"] > 0
 
 
 def test_only_the_first_process_speaks(results):
