@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gpt import load_checkpoint
+from gpt.config import changes_from_gpt2
+from gpt.costs import parameter_count
+from gpt.shipped import SHIPPED
+
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 REQUIREMENTS = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
@@ -53,3 +58,20 @@ def test_file_tree_is_the_folder() -> None:
     named = set(re.findall(r"^  (\w+\.py)", tree, flags=re.MULTILINE))
     there = {path.name for path in (PROJECT / "gpt").glob("*.py")} - {"__init__.py"}
     assert named == there
+
+
+def test_the_table_of_shipped_models_says_what_their_cards_say() -> None:
+    table = README.split("## The models that ship")[1].split("\n\n")[1].splitlines()[2:]
+    assert table == [shipped_row(name) for name in SHIPPED]
+
+
+def shipped_row(name: str) -> str:
+    """The line of a shipped model in the README's table."""
+    checkpoint = load_checkpoint(PROJECT / "trained_models" / name)
+    result, last = checkpoint.result, checkpoint.history[-1]
+    loss, half_width = result["validation_loss"], 1.96 * result["validation_error"]
+    parameters = parameter_count(checkpoint.config)
+    return (
+        f"| `{name}` | {', '.join(changes_from_gpt2(checkpoint.config)) or 'none'} | {parameters / 1e6:.2f} M "
+        f"| {loss:.4f} ± {half_width:.3f} | {last.seconds / 60:.0f} min, {result['hardware'].split(', ')[1]} |"
+    )
