@@ -2,6 +2,7 @@
 
 import argparse
 import hmac
+import logging
 import os
 import socket
 
@@ -24,11 +25,13 @@ def main() -> None:
         f"with a password in the environment variable {PASSWORD_VARIABLE}, only those who know it (any user name)",
     )
     options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("gpt").setLevel(logging.INFO)  # runs by their keys: no visitor's text, and nobody's name
     password = os.environ.pop(PASSWORD_VARIABLE, "")
     if options.classroom:
         limits, port = CLASSROOM, options.port or 7860
         address = f"http://{own_address()}:{port}"
-        print(f"Join at {address}")
+        print(f"Join at {address}\nStatus at {address}/status")
         demo, host = create_demo(limits=limits, join_address=address), options.host or "0.0.0.0"
     else:
         limits, host, port = (SPACE if "SPACE_ID" in os.environ else LAPTOP), options.host, options.port

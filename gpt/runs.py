@@ -68,7 +68,11 @@ class Runs:
             NotYourRun: another visitor's run is to be restarted.
             ValueError: the models do not fit the corpus.
         """
-        request.check(self.limits)
+        try:
+            request.check(self.limits)
+        except RunRefused as refused:
+            _log.info("run=%s refused: %s", request.key, refused)
+            raise
         if request.corpus_sha256 != corpus.sha256:
             raise ValueError(f"the request is for another text than {corpus.name!r}; make it with this one's checksum")
         for _, config in request.models:
@@ -149,12 +153,16 @@ class Runs:
 
     def under_way(self, visitor: str) -> Run | None:
         """The visitor's own run that waits, trains or is paused, the latest if there are several."""
-        own = [run for run in list(self._runs.values()) if run.owner == visitor and not run.is_over]
+        own = [run for run in self.all_runs() if run.owner == visitor and not run.is_over]
         return own[-1] if own else None
 
     def find(self, key: str) -> Run | None:
         """The run of that key, if the server still remembers it."""
         return self._runs.get(key)
+
+    def all_runs(self) -> list[Run]:
+        """All runs that the server remembers, the oldest first."""
+        return list(self._runs.values())
 
     def place_in_line(self, run: Run) -> tuple[int, float | None]:
         """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
@@ -263,6 +271,9 @@ class Runs:
         self._set_status(run, status, message)
 
     def _set_status(self, run: Run, status: str, message: str) -> None:
+        if status != run.status or status == "waiting":
+            steps = run.request.training.max_steps
+            _log.info("run=%s %s models=%d step=%d of=%d", run.key, status, len(run.members), run.step, steps)
         run.status, run.message = status, message
         run.version += 1
 
@@ -297,7 +308,7 @@ class Runs:
         for worker in self._workers:
             worker.join(timeout=3)
         if archive is not None and self._runs:
-            gpt.archive.put_away(list(self._runs.values()), archive, most_seconds=3)
+            gpt.archive.put_away(self.all_runs(), archive, most_seconds=3)
 
     def take_up(self, archive: Path) -> None:
         """Go on with what the last server put away in a folder, in the order of the line."""

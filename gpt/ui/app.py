@@ -21,6 +21,7 @@ from gpt.ui.attention_tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare_tab import build_compare_tab
 from gpt.ui.cost_tab import build_cost_tab
+from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train_tab import SECONDS_BETWEEN_UPDATES, build_train_tab
 
@@ -100,6 +101,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         **options,
     )
     runs: Runs = demo.runs  # type: ignore[attr-defined]
+    add_status_page(demo, runs)
     archive = _archive(demo.server_port) if keeps_runs else None
     runs.warm_up(archive)
     if not returns_at_once:

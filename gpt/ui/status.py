@@ -1,0 +1,57 @@
+"""The page for whoever runs the server, at /status: what is trained, who waits, and how much memory is taken."""
+
+from __future__ import annotations
+
+import html
+import time
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+from gpt.runs import Runs
+
+_SECONDS_BETWEEN_LOOKS = 5
+
+
+def add_status_page(demo: gr.Blocks, runs: Runs) -> None:
+    """Answer /status on a page that has been launched.
+
+    It tells numbers only, no texts of visitors, because everyone who reaches the server may read it.
+    """
+
+    async def answer(_: Request) -> HTMLResponse:
+        return HTMLResponse(status_page(runs))
+
+    demo.app.router.routes.insert(0, Route("/status", answer))  # before Gradio's own, which answers to any name
+
+
+def status_page(runs: Runs) -> str:
+    """The page as HTML, which reloads itself."""
+    every = list(runs.all_runs())
+    now = time.monotonic()
+    numbers = [
+        ("runs in training", sum(run.status == "running" for run in every)),
+        ("runs in line", sum(run.status == "waiting" for run in every)),
+        ("runs paused", sum(run.status == "paused" for run in every)),
+        ("runs remembered", len(every)),
+        ("runs watched in the last minute", sum(now - run.last_watched < 60 for run in every)),
+        ("visitors with a run under way", len({run.owner for run in every if not run.is_over})),
+        ("memory of runs, by formula", f"{sum(run.request.bytes for run in every) / 1e6:,.0f} MB"),
+        ("of at most", f"{runs.limits.most_bytes / 1e6:,.0f} MB"),
+    ]
+    rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
+    lines = "".join(
+        f"<tr><td>{html.escape(run.key)}</td><td>{html.escape(run.status)}</td>"
+        f"<td>{run.step:,} of {run.request.training.max_steps:,} steps</td><td>{len(run.members)} models</td></tr>"
+        for run in every
+        if not run.is_over
+    )
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>GPT Lab: status</title>"
+        f"<meta http-equiv='refresh' content='{_SECONDS_BETWEEN_LOOKS}'>"
+        f"<style>:root {{ color-scheme: light dark }} body {{ font: 1rem/1.5 system-ui; margin: 2rem }}"
+        f" th, td {{ text-align: left; padding: 0 1.5rem 0 0; font-variant-numeric: tabular-nums }}</style>"
+        f"<h1>GPT Lab: status</h1><table>{rows}</table><h2>Under way</h2><table>{lines}</table></html>"
+    )
