@@ -159,6 +159,7 @@ def race(corpus):
         setting = learn.Setting(
             size=SIZE,
             ours=replace(TINY_TRAINING, **ours),
+            steps=dict.fromkeys(learn.GOALS, TINY_TRAINING.max_steps),
             peer=replace(TINY_TRAINING, max_steps=4, **peer),
             **{"peer_steps": 4, "look_every": 2, "repeats": 2, "turns": 2, "corpus": corpus, **changes},
         )

@@ -99,7 +99,7 @@ def mistral_peer(embed_size: int, num_heads: int, window_size: int, length: int)
 
 
 def pytorchs_muon(
-    matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float, precision: torch.dtype
+    matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float, *_: object
 ) -> torch.optim.Muon:
-    """PyTorch's Muon, called as our `StackedMuon` is; it computes in bfloat16, whatever the precision."""
+    """PyTorch's Muon, called as our `StackedMuon` is; it computes in bfloat16, in one process."""
     return torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=True)

@@ -2,8 +2,8 @@
 
     python tests/reliability/sessions.py [sessions]
 
-Prints the memory of the process before and after each pass, what each session added, and how many threads and files there
-were more.
+Prints the memory of the process before and after each pass, what each session added, and how many threads and files
+there were more.
 """
 
 from __future__ import annotations
