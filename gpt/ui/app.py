@@ -108,6 +108,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         _wait_for_the_end(demo)
         runs.close(archive)
         time.sleep(3 * SECONDS_BETWEEN_UPDATES)  # so that those who watch are told
+        demo.server.force_exit = True  # streams that are still open would hold it for seconds
         demo.close(verbose=False)
     return shown
 
