@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gpt import CheckpointError, TrainConfig, Trainer, load_checkpoint, save_checkpoint
+from gpt import GPT2, CheckpointError, Corpus, TrainConfig, Trainer, load_checkpoint, save_checkpoint
 from gpt.checkpoint import load_snapshot, load_training_state
 
 EXAMPLES = int(os.environ.get("GPT_LAB_FUZZ", "300"))
@@ -146,11 +146,7 @@ def hostile(draw: st.DrawFn, files: Files) -> Files:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """The files of a small, unfinished and sound checkpoint."""
-    from conftest import TEXT
-
-    from gpt import GPT2, Corpus
-
-    corpus = Corpus.from_text("text", TEXT)
+    corpus = Corpus.from_text("text", "The quick brown fox jumps over the lazy dog.\n" * 8)
     model = GPT2(corpus.tokenizer.vocab_size, 8, 2, 8, 1, context_length=8, positions="rotary", window_size=4)
     trainer = Trainer(model, corpus, TrainConfig(max_steps=2, batch_size=1, eval_windows=1, sample_length=3))
     events = list(trainer.events())

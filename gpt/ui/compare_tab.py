@@ -290,7 +290,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
         with gr.Column(elem_classes="controls"):
             names = gr.Dropdown(
                 choices,
-                value=[name for _, name in choices[:MOST_MODELS]],
+                value=[f"shipped/{name}" for name in dict.fromkeys((*catalogue.shipped[:1], *catalogue.shipped[-1:]))],
                 multiselect=True,
                 max_choices=MOST_MODELS,
                 allow_custom_value=True,  # programs and links name models that this page's list does not have yet

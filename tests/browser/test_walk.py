@@ -165,7 +165,7 @@ def trains_two_variants(visitor: Visitor) -> None:
     visitor.presses("Train")
     legend = visitor.page.locator(".loss-chart .legend")
     expect(legend).to_contain_text("window of 8")
-    expect(legend).not_to_contain_text("window of 16")  # the shipped one
+    expect(legend).not_to_contain_text("window of 32")  # the shipped one
     expect(visitor.page.locator(".loss-chart path.raw[d^=M]")).to_have_count(2)
     expect(visitor.sentence).to_have_text(re.compile(r"^Done: 30 steps, "))
     assert visitor.run_in_address()
@@ -328,11 +328,11 @@ def looks_at_attention(visitor: Visitor) -> None:
 def silences_and_traces(visitor: Visitor) -> None:
     page = visitor.page
     table = page.locator("#head-table table")
-    expect(table.locator("tbody tr")).to_have_count(16)
+    expect(table.locator("tbody tr")).to_have_count(36)
     table.get_by_role("columnheader", name=re.compile("previous token")).get_by_role("button").click()
     expect(table.locator("th[aria-sort=descending]")).to_contain_text("previous token")
     switches = page.locator("#silence button[aria-pressed]")
-    expect(switches).to_have_count(16)
+    expect(switches).to_have_count(36)
     expect(switches.last).not_to_contain_text("–")  # measured
     switches.nth(1).click()
     expect(page.locator("#silence")).to_contain_text(re.compile(r"with 1 head silenced [\d.]+, a change of [+−][\d.]+"))
@@ -348,7 +348,7 @@ def sets_two_models_against_each_other(visitor: Visitor) -> None:
     visitor.chooses("Beside it", "gpt2, shipped")
     expect(page.locator("#attention-map .frame")).to_have_count(3)
     expect(page.locator("#attention-map .variant-name").first).to_contain_text("sliding-window")
-    expect(page.locator("#attention-map .thumbnail")).to_have_count(32)
+    expect(page.locator("#attention-map .thumbnail")).to_have_count(72)
     expect(page.locator("#outcomes")).to_contain_text("gpt2")
     visitor.looks_around("10-two-models")
     visitor.chooses("Beside it", "none")
