@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import html
+import logging
 import os
 import signal
 import threading
@@ -109,6 +110,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         runs.close(archive)
         time.sleep(3 * SECONDS_BETWEEN_UPDATES)  # so that those who watch are told
         demo.server.force_exit = True  # streams that are still open would hold it for seconds
+        logging.getLogger("uvicorn.error").disabled = True  # nor does anyone want to read that they were cut off
         demo.close(verbose=False)
     return shown
 
