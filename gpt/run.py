@@ -147,6 +147,8 @@ class Run:
         message: a sentence on why it paused, stopped or failed; else empty.
         owner: the visitor who may control it; empty if nobody may.
         goal: the step up to which it is to be trained now.
+        watchers: how many pages show it.
+        is_left: whether it was paused because nobody was watching, and goes on when somebody is.
         version: grows whenever there is something new to see.
     """
 
@@ -159,6 +161,8 @@ class Run:
         self.message = ""
         self.goal = request.training.max_steps
         self.version = 0
+        self.watchers = 0
+        self.is_left = False
         self.last_watched = time.monotonic()
         self.learning = threading.Lock()  # held during a step, so that nobody copies half of one
         self.copiers = 0  # how many wait to copy: the worker lets them in between two steps

@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from gpt.run import (
 )
 
 _log = logging.getLogger(__name__)
+_SECONDS_TO_COME_BACK = 0.5  # a page that presses a button lets go of its run, and takes it up again
 _RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
 
 
@@ -226,6 +229,7 @@ class Runs:
         """Hold after the present step; nothing is lost."""
         with self._owned(run, visitor):
             run.goal = run.step
+            run.is_left = False
             if run in self._line:
                 self._line.remove(run)
                 self._set_status(run, "paused", "")
@@ -237,8 +241,26 @@ class Runs:
                 self._end(run, "stopped", "Stopped.")
 
     def watched(self, run: Run) -> None:
-        """Somebody is watching: the run may go on for another `lease_seconds`."""
-        run.last_watched = time.monotonic()
+        """Somebody is watching: the run may go on for another `lease_seconds`, and does if it was left alone."""
+        with self._changed:
+            run.last_watched = time.monotonic()
+            if run.is_left and run.status == "paused":
+                self._enqueue(run)
+
+    @contextmanager
+    def watching(self, run: Run) -> Iterator[None]:
+        """A page shows the run as long as this block lasts. When the last such page is gone, the run pauses soon."""
+        self.watched(run)
+        with self._changed:
+            run.watchers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                run.watchers -= 1
+                if run.watchers == 0:
+                    leave = time.monotonic() - self.limits.lease_seconds + _SECONDS_TO_COME_BACK
+                    run.last_watched = min(run.last_watched, leave)
 
     def _owned(self, run: Run, visitor: str) -> threading.Condition:
         self._check_owner(run, visitor)
@@ -256,6 +278,7 @@ class Runs:
                 self._enqueue(run)
 
     def _enqueue(self, run: Run) -> None:
+        run.is_left = False
         self._line.append(run)
         self._set_status(run, "waiting", "")
         while len(self._workers) < self.limits.workers:
@@ -334,7 +357,8 @@ class Runs:
                 if self._closing:
                     return
                 run = self._line.pop(0)
-                run.last_watched = time.monotonic()  # the time in the line is nobody's fault
+                if run.watchers:
+                    run.last_watched = time.monotonic()  # the time in the line is nobody's fault
                 self._set_status(run, "running", "")
             try:
                 self._train(run)
@@ -346,15 +370,15 @@ class Runs:
 
     def _train(self, run: Run) -> None:
         """Train a run up to its goal, each model one step in turn, and leave it with its new status."""
+        if self._paused_because_left(run):  # while it was in line
+            return
         if any(member.trainer is None for member in run.members):
             make_trainers(run)
         streams = [recorded_events(member) for member in run.members]
         while run.status == "running" and not self._closing:
             if run.step >= run.goal and all(member.events for member in run.members):
                 break
-            if time.monotonic() - run.last_watched > self.limits.lease_seconds:
-                run.goal = run.step
-                self._finish(run, "paused", "Paused, because nobody was watching.")
+            if self._paused_because_left(run):
                 return
             if run.seconds > self.limits.most_seconds:
                 self._finish(run, "stopped", f"Stopped after {self.limits.most_seconds:,.0f} s, the most allowed.")
@@ -372,6 +396,15 @@ class Runs:
         if run.status == "running":
             is_done = run.step >= run.request.training.max_steps
             self._finish(run, "done" if is_done else "paused", _RESTARTING if self._closing and not is_done else "")
+
+    def _paused_because_left(self, run: Run) -> bool:
+        """Pause a run that nobody has watched for the time of the lease; its goal stays, for when somebody does."""
+        with self._changed:
+            if run.status != "running" or time.monotonic() - run.last_watched <= self.limits.lease_seconds:
+                return False
+            run.is_left = True
+            self._set_status(run, "paused", "Paused, because nobody was watching.")
+            return True
 
     def _finish(self, run: Run, status: str, message: str) -> None:
         with self._changed:

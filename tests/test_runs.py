@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 
 import pytest
 import torch
@@ -319,6 +320,51 @@ def test_a_run_that_nobody_watches_pauses_and_goes_on(lab, request_for, corpus, 
     wait_until(lambda: run.status == "paused", "the lease to end again")
 
 
+def test_a_run_goes_on_when_somebody_watches_again(lab, request_for, corpus, wait_until):
+    runs = lab(lease_seconds=0.2)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.status == "paused", "the lease to end")
+    before = run.step
+    runs.watched(run)
+    wait_until(lambda: run.step > before, "it to go on by itself")
+    wait_until(lambda: run.status == "paused", "the lease to end again")
+    runs.pause(run, "ada")  # by hand: now it waits for its owner
+    before = run.step
+    runs.watched(run)
+    assert (run.status, run.goal) == ("paused", before)
+
+
+def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, request_for, corpus, wait_until):
+    runs = lab(lease_seconds=60)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    with runs.watching(run):
+        with runs.watching(run):
+            wait_until(lambda: run.step > 0, "it to start")
+        assert run.watchers == 1
+        assert run.last_watched > time.monotonic() - 10  # one page is still there
+    left = time.monotonic()
+    wait_until(lambda: run.status == "paused", "it to pause")
+    assert time.monotonic() - left < 30  # half of the lease; tests/reliability/leaving.py measures it
+    before = run.step
+    with runs.watching(run):
+        wait_until(lambda: run.step > before, "it to go on")
+
+
+def test_a_run_whose_visitor_left_the_line_takes_no_worker(lab, request_for, corpus, wait_until, monkeypatch):
+    monkeypatch.setattr(gpt.runs, "_SECONDS_TO_COME_BACK", -1.0)
+    runs = lab(lease_seconds=60)
+    first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    with runs.watching(first):
+        waiting = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "bob")
+        with runs.watching(waiting):
+            assert waiting.status == "waiting"
+        runs.stop(first, "ada")
+        wait_until(lambda: waiting.status == "paused", "its turn to come")
+    assert waiting.members[0].trainer is None
+    runs.watched(waiting)
+    wait_until(lambda: waiting.step > 0, "it to be trained after all")
+
+
 def test_a_run_that_is_watched_goes_on(lab, request_for, corpus, wait_until):
     runs = lab(lease_seconds=0.5)
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
@@ -356,7 +402,7 @@ def test_a_play_that_meets_the_worker_as_it_pauses_is_not_lost(lab, request_for,
     wait_until(lambda: run.status == "paused" or pressed, "the pause")
     runs.step_once(run, "ada")
     wait_until(lambda: pressed, "the button to be pressed")
-    wait_until(lambda: run.is_over, "it to go on to the end", seconds=5)
+    wait_until(lambda: run.is_over, "it to go on to the end")
 
 
 # --- Copies ---------------------------------------------------------------------------------------------------------

@@ -99,15 +99,16 @@ class TrainHandlers:
         hands_off = str(watched).endswith(HANDS_OFF)
         shown: Any = None
         idle = 0
-        while idle < MOST_IDLE_UPDATES:
-            now = (run.version, run.status, run.status == "waiting" and self.runs.place_in_line(run))
-            if now != shown:
-                yield self._view(run, hands_off=hands_off)
-                if run.is_over and now == (run.version, run.status, False):
-                    return
-                shown, idle = now, 0
-            idle += 1
-            await asyncio.sleep(SECONDS_BETWEEN_UPDATES)
+        with self.runs.watching(run):
+            while idle < MOST_IDLE_UPDATES:
+                now = (run.version, run.status, run.status == "waiting" and self.runs.place_in_line(run))
+                if now != shown:
+                    yield self._view(run, hands_off=hands_off)
+                    if run.is_over and now == (run.version, run.status, False):
+                        return
+                    shown, idle = now, 0
+                idle += 1
+                await asyncio.sleep(SECONDS_BETWEEN_UPDATES)
 
     def _view(self, run: Run, *, hands_off: bool = False) -> tuple[Any, ...]:
         goes_on = run.status in ("paused", "done")
