@@ -62,3 +62,40 @@ def cache_bytes(config: GPTConfig, length: int, *, batch: int = 1, bytes_per_num
     """Bytes of keys and values that a generation holds after `length` tokens: 2 B L min(T, W) G head_dim bytes."""
     kept = length if config.window_size is None else min(length, config.window_size)
     return 2 * batch * config.num_layers * kept * config.kv_heads * config.head_dim * bytes_per_number
+
+
+# Bytes that a training step takes at its peak for each token and each number of the model's width. In every layer, for
+# the backward pass, in float32 and in bfloat16, which halves the inputs of linear layers:
+_AROUND_ATTENTION = (42, 46)
+_IN_FEED_FORWARD = (48, 24)  # where that is four times as wide
+_TURNED = 13  # queries and keys, by their positions
+_IN_BLOCKS = 13  # copies of keys and values for the blocks of a window
+_NOT_SHARED_OUT = -8  # there, a key and a value are held once for all heads of a group
+_LARGEST_BLOCK = 128  # keys beside the window that a block of queries is given, at most
+_WORKSPACE = 55  # in one layer at a time: gradients on their way back
+
+
+def training_bytes(config: GPTConfig, tokens: int, *, in_bfloat16: bool) -> int:
+    """Bytes that a training step takes at its peak beside weights, gradients and the optimizer's memory, about.
+
+    Fitted to what processes took, for every variant at 2 to 6 layers, 64 to 192 wide, 4,096 to 16,384 tokens.
+    `tests/reliability/memory.py` measures it anew.
+
+    Args:
+        config: of the model.
+        tokens: in the batch.
+        in_bfloat16: whether linear layers are computed in bfloat16.
+    """
+    shared, inner = config.kv_heads / config.num_heads, config.hidden_size / (4 * config.embed_size)
+    per_layer = _AROUND_ATTENTION[in_bfloat16] + inner * _IN_FEED_FORWARD[in_bfloat16]
+    if config.positions == "rotary":
+        per_layer += _TURNED * (1 + shared) / 2
+    if config.window_size is not None:
+        per_layer += _IN_BLOCKS * shared + _NOT_SHARED_OUT * (1 - shared)
+    by_width = config.embed_size * (config.num_layers * per_layer + max(1, inner) * _WORKSPACE)
+    by_vocabulary = 12 * config.vocab_size  # logits in float32, with their gradients
+    by_weights = 0.0
+    if config.positions == "alibi":  # PyTorch then keeps the weights of attention
+        reach = config.context_length if config.window_size is None else config.window_size + _LARGEST_BLOCK
+        by_weights = 4 * config.num_layers * config.num_heads * min(config.context_length, reach)
+    return round(tokens * (by_width + by_vocabulary + by_weights))

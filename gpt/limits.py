@@ -15,7 +15,7 @@ class Limits:
         most_steps: steps of a run.
         most_seconds: time a run may train.
         most_parameters: weights of one model.
-        most_bytes: memory of all runs remembered, by the formula of `RunRequest.bytes`.
+        most_bytes: memory of all runs remembered and in training, by the formulas of `RunRequest`.
         most_tokens_per_step: batch size x context length.
         most_waiting: runs in the line.
         most_kept: runs remembered in all.
@@ -28,7 +28,7 @@ class Limits:
     most_seconds: float = 1800.0
     most_parameters: int = 3_000_000
     most_bytes: int = 3_000_000_000
-    most_tokens_per_step: int = 32_768
+    most_tokens_per_step: int = 16_384
     most_waiting: int = 40
     most_kept: int = 100
     lease_seconds: float = 60.0

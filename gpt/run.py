@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import gpt
 from gpt.config import GPTConfig, check_whole_number
-from gpt.costs import flops_per_token, parameter_count
+from gpt.costs import flops_per_token, parameter_count, training_bytes
 from gpt.limits import Limits
 from gpt.recipes import TrainConfig
 
@@ -55,11 +56,23 @@ class RunRequest:
         """A short name of the run: equal requests have equal keys."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
-    @property
-    def bytes(self) -> int:
-        """Memory the run's models take, about: float32 weights, best and average, gradients, optimizer, snapshots."""
+    @cached_property
+    def held_bytes(self) -> int:
+        """Memory the run's models take as long as it is remembered, about.
+
+        Float32 weights, the best and the average ones, gradients, optimizer, snapshots.
+        """
         copies = 1 + 2 + 1 + 2 + sum(is_snapshot_step(step) for step in range(self.training.max_steps + 1))
         return self.seeds * sum(4 * copies * parameter_count(config) for _, config in self.models)
+
+    @cached_property
+    def working_bytes(self) -> int:
+        """Memory that training takes beside that, about: the step of one model at a time."""
+        in_bfloat16 = gpt.trainer.learns_in_bfloat16(self.training, gpt.trainer.pick_device("cpu"))
+        batch = self.training.batch_size
+        return max(
+            training_bytes(config, batch * config.context_length, in_bfloat16=in_bfloat16) for _, config in self.models
+        )
 
     def check(self, limits: Limits) -> None:
         """Raise RunRefused unless this is within the limits."""
@@ -90,6 +103,11 @@ class RunRequest:
                     f"a batch of {self.training.batch_size} texts of {config.context_length} is {tokens:,} tokens; "
                     f"at most {limits.most_tokens_per_step:,} are allowed"
                 )
+        if self.held_bytes + self.working_bytes > limits.most_bytes:
+            raise RunRefused(
+                f"this run would take {(self.held_bytes + self.working_bytes) / 1e6:,.0f} MB of memory, and at most "
+                f"{limits.most_bytes / 1e6:,.0f} MB are allowed; choose fewer models or a smaller batch"
+            )
 
 
 @dataclass
@@ -149,6 +167,7 @@ class Run:
         goal: the step up to which it is to be trained now.
         watchers: how many pages show it.
         is_left: whether it was paused because nobody was watching, and goes on when somebody is.
+        is_cut_short: whether the step under way is to be given up, because the server ends.
         version: grows whenever there is something new to see.
     """
 
@@ -163,6 +182,7 @@ class Run:
         self.version = 0
         self.watchers = 0
         self.is_left = False
+        self.is_cut_short = False
         self.last_watched = time.monotonic()
         self.learning = threading.Lock()  # held during a step, so that nobody copies half of one
         self.copiers = 0  # how many wait to copy: the worker lets them in between two steps
@@ -214,7 +234,9 @@ def is_snapshot_step(step: int) -> bool:
 def new_trainer(member: Member, run: Run) -> gpt.trainer.Trainer:
     model = gpt.model.GPT2.from_config(member.config)
     model.initialize(member.seed)
-    return gpt.trainer.Trainer(model, run.corpus, replace(run.request.training, seed=member.seed, device="cpu"))
+    trainer = gpt.trainer.Trainer(model, run.corpus, replace(run.request.training, seed=member.seed, device="cpu"))
+    trainer.interrupt_when(lambda: run.is_over or run.is_cut_short)
+    return trainer
 
 
 def make_trainers(run: Run) -> None:

@@ -186,7 +186,7 @@ class Runs:
             raise RunRefused("the lab is closing; it takes no new runs")
         if len(self._line) >= self.limits.most_waiting:
             raise RunRefused(f"{len(self._line)} runs are waiting already; try again when some have finished")
-        self._make_room(run.request.bytes)
+        self._make_room(run.request)
         for other in self._runs.values():
             if other.owner == run.owner and not other.is_over:
                 self._end(other, "stopped", "Stopped, because whoever started it has started another.")
@@ -198,17 +198,23 @@ class Runs:
             self._set_status(run, "paused", "")
         return run
 
-    def _make_room(self, needed: int) -> None:
-        """Forget runs that are over, then paused ones, oldest first, until there is memory for `needed` bytes."""
+    def bytes_with(self, *requests: RunRequest) -> int:
+        """Memory that all runs take, and would with those asked for, by the formulas of `RunRequest`."""
+        held = sum(request.held_bytes for request in (*(run.request for run in self.all_runs()), *requests))
+        unfinished = (*(run.request for run in self.all_runs() if not run.is_over), *requests)
+        working = sorted((request.working_bytes for request in unfinished), reverse=True)
+        return held + sum(working[: self.limits.workers])
+
+    def _make_room(self, request: RunRequest) -> None:
+        """Forget runs that are over, then paused ones, oldest first, until there is memory for another."""
         over = [run for run in self._runs.values() if run.is_over]
         paused = [run for run in self._runs.values() if run.status == "paused"]
         for run in [*over, *paused]:
-            held = sum(other.request.bytes for other in self._runs.values())
-            if held + needed <= self.limits.most_bytes and len(self._runs) < self.limits.most_kept:
+            if self.bytes_with(request) <= self.limits.most_bytes and len(self._runs) < self.limits.most_kept:
                 return
             self._end(run, "stopped", "Forgotten, because newer runs needed its memory.")
             del self._runs[run.key]
-        if sum(other.request.bytes for other in self._runs.values()) + needed > self.limits.most_bytes:
+        if self.bytes_with(request) > self.limits.most_bytes:
             raise RunRefused("the lab's memory is full of runs under way; try again when some have finished")
 
     # --- A hand on it -----------------------------------------------------------------------------------------------
@@ -327,6 +333,8 @@ class Runs:
             for run in self._line:
                 self._set_status(run, "paused", _RESTARTING)
             self._line.clear()
+            for run in self._runs.values():
+                run.is_cut_short = True
             self._changed.notify_all()
         for worker in self._workers:
             worker.join(timeout=3)
@@ -362,6 +370,8 @@ class Runs:
                 self._set_status(run, "running", "")
             try:
                 self._train(run)
+            except gpt.trainer.TrainingInterrupted:
+                self._finish(run, "paused", _RESTARTING)  # or somebody has stopped it, and it stays stopped
             except gpt.trainer.TrainingDiverged as error:
                 self._finish(run, "failed", f"Stopped: {error}.")
             except Exception as error:  # a fault of ours must not take the worker with it

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,10 @@ def best_event(events: Sequence[TrainEvent]) -> TrainEvent | None:
     return min(evaluated, key=lambda event: event.validation_loss or 0.0, default=None)
 
 
+class TrainingInterrupted(RuntimeError):
+    """Somebody ended the training in the middle of a step, which leaves no trace; see `Trainer.interrupt_when`."""
+
+
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a number. The model has its best weights back; the message says what to change."""
 
@@ -79,6 +83,11 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
         names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         return any(getattr(torch.cpu, name, lambda: False)() for name in names)
     return False
+
+
+def learns_in_bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether a training makes the products of its linear layers in bfloat16 on this device."""
+    return config.precision == "bfloat16" or (config.precision == "auto" and is_fast_in_bfloat16(device))
 
 
 def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEvent]:
@@ -139,9 +148,7 @@ class Trainer:
             config.batch_order,
             corpus.tokenizer.vocab_size,
         )
-        self._in_bfloat16 = config.precision == "bfloat16" or (
-            config.precision == "auto" and is_fast_in_bfloat16(self.model.device)
-        )
+        self._in_bfloat16 = learns_in_bfloat16(config, self.model.device)
         precision = torch.bfloat16 if self._in_bfloat16 else torch.float32
         self.optimizers = build_optimizers(model, config, precision, self.group)
         self.step = 0
@@ -170,6 +177,24 @@ class Trainer:
                 evaluate_now=self.step % self.config.eval_interval == 0 or self.step == self.config.max_steps,
             )
 
+    def interrupt_when(self, is_wanted: Callable[[], bool]) -> None:
+        """Ask, before and after each block of the model and on the way back, whether to raise TrainingInterrupted.
+
+        A step of a large batch may take seconds; between two blocks pass some tenths of one.
+        """
+
+        def ask(*_: Any) -> None:
+            if is_wanted():
+                raise TrainingInterrupted("the training was ended in the middle of a step")
+
+        def ask_both_ways(_module: Any, _inputs: Any, output: Tensor) -> None:
+            ask()
+            if output.requires_grad:
+                output.register_hook(ask)
+
+        for block in self.model.blocks:
+            block.register_forward_hook(ask_both_ways)
+
     @property
     def _tokens_per_step(self) -> int:
         return self.config.batch_size * self.model.config.context_length
@@ -177,11 +202,14 @@ class Trainer:
     def _update(self) -> tuple[float, float]:
         """Learn from the next batch; returns its loss before the update, and AdamW's learning rate."""
         inputs, targets = self.batches[self.step]
-        self.batches_digest = _chained_digest(self.batches_digest, inputs)
         factor = rate_factor(self.step, self.config)
         self.model.train()
-        with self._dropout_stream():
-            train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
+        try:
+            with self._dropout_stream():
+                train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
+        except TrainingInterrupted:
+            self.model.zero_grad(set_to_none=True)
+            raise
         if not math.isfinite(train_loss):
             self._diverged(train_loss)
         if self.config.gradient_clip:
@@ -193,6 +221,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.tokens += self._tokens_per_step
+        self.batches_digest = _chained_digest(self.batches_digest, inputs)
         self._follow_with_average()
         return train_loss, self.config.learning_rate * factor
 

@@ -14,6 +14,7 @@ from gpt.costs import (
     keys_per_query,
     parameter_count,
     parameters_by_part,
+    training_bytes,
 )
 
 
@@ -100,3 +101,36 @@ def test_each_part_of_the_arithmetic_is_what_torch_counts_in_it(kind, small_conf
     assert seen == pytest.approx(
         model.config.num_layers * 4 * model.config.embed_size * keys_per_query(model.config, 24)
     )
+
+
+# --- Memory of training ---------------------------------------------------------------------------------------------
+
+
+def bytes_kept_for_backward(config, rows, *, in_bfloat16):
+    """What autograd keeps of a forward pass, weights apart, each stretch of memory once."""
+    model = GPT2.from_config(config)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no other takes its place
+        return tensor
+
+    ids = torch.zeros(rows, config.context_length, dtype=torch.long)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+        _, loss = model(ids, ids)
+    assert loss.requires_grad
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights)
+
+
+@pytest.mark.parametrize("in_bfloat16", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", [{}, {"hidden_size": 96}, {"num_layers": 2}], ids=str)
+def test_memory_of_training_holds_what_autograd_keeps_and_not_much_more(kind, small_config, changes, in_bfloat16):
+    """The rest is in flight at the peak only; tests/reliability/memory.py measures that in whole processes."""
+    size = {"embed_size": 96, "num_heads": 6, "num_layers": 6, "context_length": 256, "vocab_size": 65}
+    config = small_config(kind, **(size | changes))
+    rows = 4
+    kept = bytes_kept_for_backward(config, rows, in_bfloat16=in_bfloat16)
+    reckoned = training_bytes(config, rows * config.context_length, in_bfloat16=in_bfloat16)
+    assert 0.4 * reckoned < kept < reckoned

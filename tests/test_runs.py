@@ -94,8 +94,8 @@ def test_another_visitor_cannot_restart_a_run_under_way(lab, request_for, corpus
         ({"most_steps": 5000}, {"max_steps": 5001}, "5,001 steps are too many; at most 5,000"),
         ({"most_parameters": 100}, {}, "gpt2 would have .* parameters; at most 100 are allowed"),
         ({"most_parameters": 10}, {}, "gpt2 is too large; at most 10 parameters"),
-        ({}, {"batch_size": 10_000}, "a batch of 10000 texts of 16 is 160,000 tokens; at most 32,768"),
-        ({"most_bytes": 1000}, {}, "memory is full"),
+        ({}, {"batch_size": 10_000}, "a batch of 10000 texts of 16 is 160,000 tokens; at most 16,384"),
+        ({"most_bytes": 1000}, {}, "this run would take .* MB of memory, and at most 0 MB are allowed"),
         ({"most_waiting": 0}, {}, "0 runs are waiting already"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_visitor_has_one_run_at_a_time(lab, request_for, corpus):
 
 def test_a_refused_run_does_not_cost_the_visitor_the_one_under_way(lab, request_for, corpus, wait_until):
     small, large = request_for(max_steps=LONG), request_for("gpt2", "rotary", "modern", max_steps=LONG)
-    runs = lab(most_bytes=small.bytes * 2)
+    runs = lab(most_bytes=large.held_bytes + large.working_bytes)
     run = runs.submit(small, corpus, "ada")
     wait_until(lambda: run.step > 0, "the run to train")
     with pytest.raises(RunRefused, match="memory is full"):

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from gpt import RECIPES, Corpus, TrainConfig, Trainer, TrainingDiverged, evaluate, train
 from gpt.corpus import BatchStream, validation_windows
-from gpt.trainer import pick_device
+from gpt.trainer import TrainingInterrupted, pick_device
 
 RESUMED = {
     "fast": {},
@@ -346,3 +346,28 @@ def test_a_model_that_does_not_fit_the_corpus_is_refused(trainable, corpus, quic
         Trainer(trainable(vocab_size=5), corpus, quick())
     with pytest.raises(ValueError, match="a context of 2000 needs at least 2001"):
         Trainer(trainable(context_length=2000), corpus, quick())
+
+
+# --- Ended in the middle of a step ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("questions", [1, 2, 3, 4, 5, 9])
+def test_a_step_that_is_interrupted_leaves_no_trace(trainable, corpus, quick, questions):
+    """The model has two blocks, each asked on the way there and back: the numbers are places in one step or two."""
+    config = quick(max_steps=4, eval_interval=4)
+    through = Trainer(trainable(), corpus, config)
+    whole = list(through.events())
+    trainer = Trainer(trainable(), corpus, config)
+    stream = trainer.events()
+    events = [next(stream), next(stream)]
+    asked = itertools.count(1)
+    wanted = iter([True])
+    trainer.interrupt_when(lambda: next(asked) == questions and next(wanted))
+    with pytest.raises(TrainingInterrupted):
+        events.extend(stream)
+    again = Trainer(trainable(), corpus, config)
+    again.load_state(trainer.state())
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    events += list(again.events())
+    assert losses_of(events) == losses_of(whole)
+    assert again.batches_digest == through.batches_digest

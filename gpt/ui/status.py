@@ -38,7 +38,7 @@ def status_page(runs: Runs) -> str:
         ("runs remembered", len(every)),
         ("runs watched in the last minute", sum(now - run.last_watched < 60 for run in every)),
         ("visitors with a run under way", len({run.owner for run in every if not run.is_over})),
-        ("memory of runs, by formula", f"{sum(run.request.bytes for run in every) / 1e6:,.0f} MB"),
+        ("memory of runs, by formula", f"{runs.bytes_with() / 1e6:,.0f} MB"),
         ("of at most", f"{runs.limits.most_bytes / 1e6:,.0f} MB"),
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
