@@ -35,7 +35,7 @@ from gpt.run import (
 )
 
 _log = logging.getLogger(__name__)
-_SECONDS_TO_COME_BACK = 0.5  # a page that presses a button lets go of its run, and takes it up again
+_SECONDS_TO_COME_BACK = 0.3  # a page that presses a button lets go of its run, and takes it up again
 _RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
 
 

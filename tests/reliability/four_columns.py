@@ -9,24 +9,17 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 import time
 
 from gradio_client import Client
-from thirty_viewers import PROJECT, free_port, start_run, wait_for
+from lab import served, start_run
 
 MODELS = ["shipped/gpt2", "shipped/sliding-window"]
 
 
 def main() -> None:
     """Measure and print."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "demo.py", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
-    try:
-        wait_for(address)
+    with served() as address:
         client = Client(address, verbose=False)
         start_run(client, {"variants": ["gpt2", "rotary"], "size": "small: 4 layers, 128 wide", "steps": 2000})
         time.sleep(3)  # the run is under way
@@ -56,9 +49,6 @@ def main() -> None:
             "stop_seconds": round(time.monotonic() - stopped, 2),
             "median_characters_per_second": round(statistics.median(lengths) / (stopped - pressed), 0),
         }
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
     for name, value in result.items():
         print(f"{name:32} {value}")
     print(json.dumps(result))

@@ -8,11 +8,8 @@ which the run stood and the step from which the next server went on.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -20,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gradio_client import Client
-from thirty_viewers import PROJECT, free_port, start_run, wait_for
+from lab import free_port, start, start_run
 
 MOST_SECONDS = 8.0  # from being told to end to being gone
 STEPS = 400
@@ -41,7 +38,7 @@ class Restart:
 def restart(kind: signal.Signals, cache: Path, most_seconds: float = 120.0) -> Restart:
     """Start a page, train, send the signal, start it again on the same port, and follow the same run on."""
     port = free_port()
-    first = _start(port, cache)
+    first = start(port, environment={"XDG_CACHE_HOME": str(cache)})
     try:
         client = _client(port)
         watched = start_run(client, {"variants": ["gpt2", "rotary"], "steps": STEPS})
@@ -58,7 +55,7 @@ def restart(kind: signal.Signals, cache: Path, most_seconds: float = 120.0) -> R
         seconds = time.monotonic() - ended
     finally:
         first.kill()
-    second = _start(port, cache)
+    second = start(port, environment={"XDG_CACHE_HOME": str(cache)})
     try:
         client, seen = _client(port), []
         until = time.monotonic() + most_seconds
@@ -73,18 +70,6 @@ def restart(kind: signal.Signals, cache: Path, most_seconds: float = 120.0) -> R
         second.terminate()
         second.wait(timeout=most_seconds)
     return Restart(seconds, told, before, seen[-1], seen[0], first.returncode)
-
-
-def _start(port: int, cache: Path) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "demo.py", "--port", str(port)],
-        cwd=PROJECT,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(f"http://127.0.0.1:{port}")
-    return process
 
 
 def _client(port: int) -> Client:

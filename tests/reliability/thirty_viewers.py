@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gradio_client import Client
-
-PROJECT = Path(__file__).parents[2]
+from lab import served, start_run
 
 
 @dataclass
@@ -53,28 +48,6 @@ class Viewer:
             self.error = f"{type(error).__name__}: {error}"
 
 
-def start_run(client: Client, changes: dict[str, object]) -> str:
-    """Press Train with the page's defaults but for some controls; returns what to watch."""
-    controls = {
-        "variants": ["gpt2"],
-        "without_mask": False,
-        "size": "tiny: 2 layers, 64 wide",
-        "text": "python-docs",
-        "own_text": "",
-        "steps": 200,
-        "recipe": "fast",
-        "batch_size": 24,
-        "rate_multiple": 1,
-        "context_length": 64,
-        "window_size": 8,
-        "num_kv_heads": 1,
-        "seed": 1337,
-        "seeds": 1,
-    } | changes
-    watched, *_ = client.predict("", *controls.values(), api_name="/train")
-    return watched
-
-
 def page_requests(address: str, until: threading.Event, seconds: list[float], statuses: list[int]) -> None:
     """Fetch the page again and again."""
     while not until.is_set():
@@ -87,24 +60,6 @@ def page_requests(address: str, until: threading.Event, seconds: list[float], st
             statuses.append(error.code)
         seconds.append(time.monotonic() - started)
         until.wait(0.25)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(address: str) -> None:
-    """Wait until the page answers."""
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(address, timeout=5).read()
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise SystemExit("the lab did not start")
 
 
 def largest_gap(viewer: Viewer) -> float:
@@ -121,13 +76,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
 
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "demo.py", "--host", "127.0.0.1", "--port", str(port)], cwd=PROJECT, stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(address)
+    with served() as address:
         viewers = [Viewer(number % options.runs) for number in range(options.viewers)]
         seconds: list[float] = []
         statuses: list[int] = []
@@ -144,9 +93,6 @@ def main() -> None:
         wall = time.monotonic() - started
         finished.set()
         fetching.join()
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
     report(viewers, seconds, statuses, wall, options.runs)
 
 
