@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,17 +32,22 @@ class Batcher:
         model: the model. Use no other thread for training it or calling `train()` meanwhile.
         most_rows: texts that are computed side by side. With more readers than that they take turns of 32 tokens; the
             keys and values of a text that waits are kept, as `stream_tokens` keeps them.
+        limiter: entered for every computation, and left after it: what bounds how many go on at the same time, with
+            whatever else is computed at it.
 
     Raises:
         ValueError, TypeError: `most_rows` is not a whole number of at least 1.
     """
 
-    def __init__(self, model: GPT2, most_rows: int = 32) -> None:
+    def __init__(self, model: GPT2, most_rows: int = 32, limiter: AbstractContextManager[Any] | None = None) -> None:
         check_whole_number("most_rows", most_rows)
         self.model = model
+        self._limiter = limiter or nullcontext()
         self._calling = threading.Lock()  # whoever calls the model itself: it is in evaluation mode meanwhile
-        self._decoding = _Circle(_Decoding(model), most_rows)
-        self._rereading = _Circle(_Rereading(model, self._calling), most_rows)  # apart: it is many times slower
+        self._decoding = _Circle(_Decoding(model), most_rows, self._limiter)
+        self._rereading = _Circle(
+            _Rereading(model, self._calling), most_rows, self._limiter
+        )  # apart: it is many times slower
 
     def stream(
         self,
@@ -83,7 +89,7 @@ class Batcher:
     def _begin(self, text: _Text) -> None:
         """Read the prompt and choose the first token, in the reader's own thread: a long one holds up nobody else."""
         config = self.model.config
-        with self._calling, evaluation_mode(self.model):
+        with self._limiter, self._calling, evaluation_mode(self.model):
             text.past, logits = read_prompt(self.model, torch.tensor([list(text.ids)], device=self.model.device))
         with torch.inference_mode():
             (token,) = choose_in_each(logits, *text.sampling, [text.generator]).tolist()
@@ -191,8 +197,9 @@ class _Rows(Protocol):
 class _Circle:
     """Texts that are read together, by whichever reader needs a token first."""
 
-    def __init__(self, rows: _Rows, most_rows: int) -> None:
+    def __init__(self, rows: _Rows, most_rows: int, limiter: AbstractContextManager[Any]) -> None:
         self._rows = rows
+        self._limiter = limiter
         self._most_rows = most_rows
         self._texts: list[_Text] = []  # by row
         self._line: deque[_Text] = deque()
@@ -217,7 +224,7 @@ class _Circle:
                 return
             self._is_led = True
         try:
-            with torch.inference_mode():
+            with self._limiter, torch.inference_mode():
                 self._lead()
         finally:
             with self._changed:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpt.corpus import BatchStream, Corpus, validation_windows
+from gpt.decoding import rolls_forever
 from gpt.distributed import Group
 from gpt.generation import evaluation_mode, extend_ids
 from gpt.model import GPT2
@@ -151,6 +152,7 @@ class Trainer:
         self._in_bfloat16 = learns_in_bfloat16(config, self.model.device)
         precision = torch.bfloat16 if self._in_bfloat16 else torch.float32
         self.optimizers = build_optimizers(model, config, precision, self.group)
+        self._is_interruption_wanted: Callable[[], bool] = lambda: False
         self.step = 0
         self.tokens = 0
         self.seconds = 0.0
@@ -178,13 +180,18 @@ class Trainer:
             )
 
     def interrupt_when(self, is_wanted: Callable[[], bool]) -> None:
-        """Ask, before and after each block of the model and on the way back, whether to raise TrainingInterrupted.
+        """Ask, after each block of the model and on the way back, whether to raise TrainingInterrupted.
 
         A step of a large batch may take seconds; between two blocks pass some tenths of one.
         """
+        self._is_interruption_wanted = is_wanted
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Where the model is called within this block, it may be interrupted; elsewhere it has no hooks."""
 
         def ask(*_: Any) -> None:
-            if is_wanted():
+            if self._is_interruption_wanted():
                 raise TrainingInterrupted("the training was ended in the middle of a step")
 
         def ask_both_ways(_module: Any, _inputs: Any, output: Tensor) -> None:
@@ -192,8 +199,15 @@ class Trainer:
             if output.requires_grad:
                 output.register_hook(ask)
 
-        for block in self.model.blocks:
-            block.register_forward_hook(ask_both_ways)
+        hooks = [block.register_forward_hook(ask_both_ways) for block in self.model.blocks]
+        try:
+            yield
+        except TrainingInterrupted:
+            self.model.zero_grad(set_to_none=True)
+            raise
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     @property
     def _tokens_per_step(self) -> int:
@@ -204,12 +218,8 @@ class Trainer:
         inputs, targets = self.batches[self.step]
         factor = rate_factor(self.step, self.config)
         self.model.train()
-        try:
-            with self._dropout_stream():
-                train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
-        except TrainingInterrupted:
-            self.model.zero_grad(set_to_none=True)
-            raise
+        with self._dropout_stream(), self._interruptible():
+            train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
         if not math.isfinite(train_loss):
             self._diverged(train_loss)
         if self.config.gradient_clip:
@@ -304,26 +314,34 @@ class Trainer:
 
     def _look(self, model: GPT2) -> tuple[float, float, str | None]:
         """The validation loss of a model, its standard error, and what it writes where that is a number."""
-        losses = token_losses(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
+        with self._interruptible():
+            losses = token_losses(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
         mean, error = mean_and_error(losses)
         return mean, error, self._sample(model) if math.isfinite(mean) else None
 
     def _sample(self, model: GPT2) -> str | None:
-        """What the model writes now; drawn from the same stream each time, so that only learning changes the text."""
+        """What the model writes now; drawn from the same stream each time, so that only learning changes the text.
+
+        A text that has filled the context of a model with learned positions goes on from its last half.
+        """
         if not self.config.sample_length:
             return None
         tokenizer = self.corpus.tokenizer
         prompt = self.config.sample_prompt
         if not prompt or tokenizer.unknown_characters(prompt):
             prompt = tokenizer.decode(self.corpus.validation_ids[:1].tolist())
-        ids = extend_ids(
-            model,
-            torch.tensor([tokenizer.encode(prompt)]),
-            max_new_tokens=self.config.sample_length,
-            temperature=0.8,
-            seed=self.config.seed,
-        )
-        return tokenizer.decode(ids[0].tolist())
+        text = tokenizer.encode(prompt)
+        until = len(text) + self.config.sample_length
+        while len(text) < until:
+            read, some = text, until - len(text)
+            if not rolls_forever(model.config):  # reading it anew for each token would take longer than learning
+                context = model.config.context_length
+                read = text if len(text) < context else text[-max(1, context // 2) :]
+                some = min(some, max(1, context - len(read)))
+            seed = derived_seed(self.config.seed, "sample", len(text))
+            ids = extend_ids(model, torch.tensor([read]), max_new_tokens=some, temperature=0.8, seed=seed)
+            text += ids[0, -some:].tolist()
+        return tokenizer.decode(text)
 
     def _diverged(self, loss: float) -> NoReturn:
         self.restore_best()

@@ -22,6 +22,7 @@ from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
+from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence
 
 LONGEST_TEXT = 256  # tokens; a larger map could not be read
@@ -60,7 +61,6 @@ class AttentionHandlers:
             return self._look(name, second, text, looked)
 
     def _look(self, name: Any, second: Any, text: Any, looked: Any) -> tuple[Any, ...]:
-        ui.model_views.use_one_thread()
         models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
         look = ui.attention_views.take_look(models, require_text("the text", text, _LONGEST_SENT))
         if isinstance(looked, list) and looked and looked[0] in self._looks:
@@ -77,7 +77,8 @@ class AttentionHandlers:
             "index": steps.index(step) if step in steps else 0,
             "label": f"As it learned, {look.first.label}",
         }
-        return ui.attention_views.map_view(look), slider, [key, name, second]
+        with COMPUTING:
+            return ui.attention_views.map_view(look), slider, [key, name, second]
 
     def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[Any, ...]:
         """The same look at another step of the first model's training."""
@@ -93,7 +94,7 @@ class AttentionHandlers:
         """The numbers of every head, the receptive field of the last token, and what is expected after the text."""
         if looked is None:
             return _EMPTY_BELOW, _EMPTY_BELOW, _EMPTY_BELOW
-        with one_sentence():
+        with one_sentence(), COMPUTING:
             look = self._find(looked)
             views = (
                 ui.attention_views.heads_view(look),
@@ -113,16 +114,19 @@ class AttentionHandlers:
             if len(look.ids) < 2:
                 yield {"empty": "A text of one token has no loss to compare; give a longer one."}
                 return
-            yield ui.attention_views.silence_view(look)
+            yield self._silence_view(look)
             if look.silencing or not ui.attention_views.can_silence_all(look.config, len(look.ids)):
                 return  # measured before; or large, where heads are silenced by hand alone
-            measured = []
-            for layer in gpt.ablation.silencing_costs(look.first.model, look.ids):
-                if look.is_past:
+            layers = gpt.ablation.silencing_costs(look.first.model, look.ids)
+            measured: list[gpt.ablation.Silencing] = []
+            while not look.is_past:
+                with COMPUTING:
+                    layer = next(layers, None)
+                if layer is None:
                     return
                 measured.append(layer)
                 look.silencing = list(measured)
-                yield ui.attention_views.silence_view(look)
+                yield self._silence_view(look)
 
     def silence(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
         """Silence these heads of the first model, and no others: the change of its loss and of what it expects."""
@@ -133,7 +137,8 @@ class AttentionHandlers:
             before = look.heads, look.kv_heads
             look.heads, look.kv_heads = heads, kv_heads
             try:
-                return ui.attention_views.silence_view(look), ui.attention_views.outcomes_view(look)
+                with COMPUTING:
+                    return ui.attention_views.silence_view(look), ui.attention_views.outcomes_view(look)
             except ValueError:
                 look.heads, look.kv_heads = before
                 raise
@@ -142,9 +147,9 @@ class AttentionHandlers:
         """What can reach the output at the chosen token, and what does."""
         with one_sentence():
             look = self._find(looked)
-            return ui.attention_views.field_view(
-                look, require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
-            )
+            position = require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
+            with COMPUTING:
+                return ui.attention_views.field_view(look, position)
 
     def export(self, looked: Any, chosen: Any) -> list[str]:
         """Pictures and weights of the first model's attention; `chosen` is "layer,head" of the large map."""
@@ -153,12 +158,17 @@ class AttentionHandlers:
             head = _head_in_text(chosen, look.config)
             folder = Path(self._exports.name) / self._remembered(looked)[0]
             folder.mkdir(exist_ok=True)
-            weights = gpt.probes.attention_maps(look.first.model, look.ids[None])[:, 0]
+            with COMPUTING:
+                weights = gpt.probes.attention_maps(look.first.model, look.ids[None])[:, 0]
             files = gpt.exports.export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
             return [str(path) for path in files]
 
+    @staticmethod
+    def _silence_view(look: ui.attention_views.Look) -> str:
+        with COMPUTING:
+            return ui.attention_views.silence_view(look)
+
     def _find(self, looked: Any) -> ui.attention_views.Look:
-        ui.model_views.use_one_thread()
         return self._looks[self._remembered(looked)[0]]
 
     def _remembered(self, looked: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from gpt.folders import list_checkpoints, snapshot_steps
 from gpt.run import Member, Run
 from gpt.runs import Runs
 from gpt.tokenizer import Tokenizer
+from gpt.ui.limiter import COMPUTING
 
 _MOST_UPLOADS = 24  # held in memory; the oldest is forgotten first
 ORIGINAL = "original/gpt2"
@@ -44,7 +45,7 @@ class ReadyModel:
     @cached_property
     def batcher(self) -> gpt.batching.Batcher:
         """Through which all who generate with it share the work."""
-        return gpt.batching.Batcher(self.model)
+        return gpt.batching.Batcher(self.model, limiter=COMPUTING)
 
 
 class Catalogue:

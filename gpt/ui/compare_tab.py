@@ -17,6 +17,7 @@ from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
+from gpt.ui.pace import PACE
 from gpt.ui.requests import (
     leave_checks_to_handlers,
     one_sentence,
@@ -93,9 +94,12 @@ class CompareHandlers:
             columns = await asyncio.to_thread(self._columns, names, prompt, leave_out, length, second, *sampling)
         deadline = time.monotonic() + MOST_SECONDS
         goes_on = True
-        while goes_on and time.monotonic() < deadline:
-            goes_on = await asyncio.to_thread(ui.model_views.write_in_turns, columns, SECONDS_BETWEEN_UPDATES)
-            yield text_columns_value([column.view() for column in columns])
+        with PACE.stream():
+            while goes_on and time.monotonic() < deadline:
+                next_update = time.monotonic() + PACE.seconds(SECONDS_BETWEEN_UPDATES)
+                goes_on = await asyncio.to_thread(ui.model_views.write_in_turns, columns, SECONDS_BETWEEN_UPDATES)
+                yield text_columns_value([column.view() for column in columns])
+                await asyncio.sleep(max(0.0, next_update - time.monotonic()))
 
     def _columns(
         self, names: Any, prompt: Any, leave_out: Any, length: Any, second: Any, *sampling: Any
@@ -306,7 +310,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
                 0, 2, value=0.8, step=0.05, label="Temperature", info="0 always takes the likeliest; more is wilder."
             )
             with gr.Accordion("Details", open=False):
-                length = gr.Slider(20, MOST_NEW_TOKENS, value=300, step=10, label="Length", info="Tokens to write.")
+                length = gr.Slider(20, MOST_NEW_TOKENS, value=240, step=10, label="Length", info="Tokens to write.")
                 top_k = gr.Slider(0, 50, value=0, step=1, label="Top-k", info="Only the k likeliest; 0 is all.")
                 top_p = gr.Slider(
                     0.05, 1, value=1, step=0.05, label="Top-p", info="Only the likeliest that make up this share."

@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from gpt.ui.catalogue import ReadyModel
 from gpt.ui.components.cost_bars import cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart_value
 from gpt.ui.cost_settings import HEADS, MOST_SECONDS, MOST_TOKENS, PASSES, WIDTH, TimingSettings
+from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
 from gpt.ui.train_settings import SIZES
@@ -68,8 +70,7 @@ class AttentionTiming:
 
     def time_for(self, seconds: float) -> None:
         """Make calls for about so long, one at least."""
-        with self._alone:
-            torch.set_num_threads(1)
+        with self._alone, COMPUTING:
             self.started = self.started or time.perf_counter()
             until = time.perf_counter() + seconds
             while self._left and not self.is_stopped:
@@ -311,7 +312,6 @@ class CacheMeasurement:
 
     def write_for(self, seconds: float) -> None:
         """Let the models write for about so long, a token each at least."""
-        torch.set_num_threads(1)  # trainers beside it keep their core
         if self.started is None:
             self.started = time.perf_counter()
             first = torch.zeros(1, 1, dtype=torch.long)  # any token will do to begin with
@@ -319,12 +319,13 @@ class CacheMeasurement:
                 stream_tokens(ready.model, first, max_new_tokens=MOST_TOKENS, temperature=0.8, seed=1337)
                 for ready in self.models
             ]
-        until = time.perf_counter() + seconds
-        has_written = True
-        while has_written:
-            has_written = any([self._write_one(number) for number in range(len(self.models))])  # noqa: C419, all write
-            if time.perf_counter() >= until:
-                break
+        with COMPUTING:
+            until = time.perf_counter() + seconds
+            has_written = True
+            while has_written:
+                has_written = any([self._write_one(number) for number in range(len(self.models))])  # noqa: C419, all write
+                if time.perf_counter() >= until:
+                    break
         self._is_over = not has_written or time.perf_counter() - self.started > MOST_CACHE_SECONDS
 
     def _write_one(self, number: int) -> bool:
@@ -481,6 +482,7 @@ def count_by_part(model: GPT2) -> dict[str, int]:
     return counted
 
 
+@lru_cache(maxsize=16)
 def variants_at(size: str, context_length: int, window_size: int) -> list[tuple[str, GPT2]]:
     """Every variant at a size, without numbers in it: (name, a model on the meta device)."""
     models = []

@@ -14,16 +14,12 @@ from gpt.costs import cache_bytes, parameter_count
 from gpt.generation import evaluation_mode, next_token_probabilities
 from gpt.probes import read_text
 from gpt.ui.catalogue import ReadyModel
+from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
 
 MOST_LOGITS = 512  # of a larger vocabulary the likeliest 200 are sent, and the rest as one number
 SENT_OF_MANY = 200
-
-
-def use_one_thread() -> None:
-    """Small models are fastest on one thread, and trainers beside them keep their core."""
-    torch.set_num_threads(1)
 
 
 class Column:
@@ -87,7 +83,6 @@ def _kibibytes(count: int) -> str:
 
 def write_in_turns(columns: Sequence[Column], seconds: float) -> bool:
     """Let the columns write one token each in turn for about so long; returns whether any has more to write."""
-    use_one_thread()
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         has_written = [column.write_one() for column in columns]
@@ -115,8 +110,7 @@ def expectation(ready: ReadyModel, text: str, leave_out: bool) -> dict[str, Any]
         ids = torch.tensor([ready.tokenizer.encode(own_text)])[:, -ready.model.config.context_length :]
     except ValueError as error:
         return view | {"error": sentence(error), "tokens": [], "logits": []}
-    use_one_thread()
-    with evaluation_mode(ready.model):
+    with COMPUTING, evaluation_mode(ready.model):
         logits = ready.model(ids)[0, -1].double()
     ordered = logits.sort(descending=True)
     sent = len(logits) if len(logits) <= MOST_LOGITS else SENT_OF_MANY
@@ -139,8 +133,8 @@ def reading_view(ready: ReadyModel, text: str, leave_out: bool) -> dict[str, Any
     try:
         own_text, view["note"] = readable(ready, text, leave_out)
         ids = ready.tokenizer.encode(own_text)
-        use_one_thread()
-        reading = read_text(ready.model, torch.tensor(ids))
+        with COMPUTING:
+            reading = read_text(ready.model, torch.tensor(ids))
     except ValueError as error:
         return view | {"error": sentence(error), "tokens": [], "bits": [], "alternatives": [], "totals": []}
     bits = reading.bits.double()
@@ -168,9 +162,8 @@ def next_character_bars(ready: ReadyModel, prompt: str, most: int = 8) -> dict[s
     """The likeliest next characters after a prompt: {"label", "colour", "bars": [[character, probability], ...]}."""
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character")
-    use_one_thread()
     ids = torch.tensor([ready.tokenizer.encode(prompt)])[:, -ready.model.config.context_length :]
-    with evaluation_mode(ready.model):
+    with COMPUTING, evaluation_mode(ready.model):
         probabilities = next_token_probabilities(ready.model(ids)[:, -1])[0]
     likeliest = probabilities.topk(min(most, len(probabilities)))
     bars = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)

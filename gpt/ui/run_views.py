@@ -111,7 +111,7 @@ def run_sentence(run: Run, runs: Runs) -> str:
         place, seconds = runs.place_in_line(run)
         if place == 0:
             return "Starting…"
-        about = "" if seconds is None else f", about {_duration(seconds)}"
+        about = "" if seconds is None else f", about {_duration(5 * math.ceil(seconds / 5))}"
         return f"In line: {_ordinal(place)}{about}."
     progress = f"step {run.step:,} of {steps:,}"
     if run.status == "running":

@@ -22,8 +22,9 @@ from gpt.runs import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
+from gpt.ui.pace import PACE
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence, visitor_of
-from gpt.ui.run_views import run_chart, run_panel_value, shipped_chart, shipped_panel
+from gpt.ui.run_views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
 from gpt.ui.train_settings import (
     CONTEXTS,
     LARGEST_OWN_TEXT,
@@ -39,7 +40,7 @@ from gpt.ui.train_settings import (
 )
 
 SECONDS_BETWEEN_UPDATES = 0.25
-MOST_IDLE_UPDATES = 2400  # a viewer of a paused run is let go after ten minutes
+MOST_IDLE_SECONDS = 600.0  # after which a viewer of a paused run is let go
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
 LONGEST_PROMPT = 200  # characters
@@ -97,40 +98,24 @@ class TrainHandlers:
             yield self.nothing_watched()
             return
         hands_off = str(watched).endswith(HANDS_OFF)
-        shown: Any = None
-        idle = 0
-        with self.runs.watching(run):
-            while idle < MOST_IDLE_UPDATES:
-                now = (run.version, run.status, run.status == "waiting" and self.runs.place_in_line(run))
+        shown, shown_status = None, ""
+        idle = 0.0
+        with self.runs.watching(run), PACE.stream():
+            while idle < MOST_IDLE_SECONDS:
+                now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
                 if now != shown:
-                    yield self._view(run, hands_off=hands_off)
-                    if run.is_over and now == (run.version, run.status, False):
+                    buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
+                    yield run_chart(run), run_panel_value(run, self.runs), *buttons
+                    if run.is_over and now == (run.version, run.status, ""):
                         return
-                    shown, idle = now, 0
-                idle += 1
-                await asyncio.sleep(SECONDS_BETWEEN_UPDATES)
-
-    def _view(self, run: Run, *, hands_off: bool = False) -> tuple[Any, ...]:
-        goes_on = run.status in ("paused", "done")
-        return (
-            run_chart(run),
-            run_panel_value(run, self.runs),
-            gr.Button(interactive=not hands_off),
-            gr.Button("Go on" if goes_on else "Pause", interactive=not hands_off and (goes_on or not run.is_over)),
-            gr.Button(interactive=not hands_off and not run.is_over),
-            gr.Button(interactive=not hands_off and not run.is_over),
-        )
+                    shown, shown_status, idle = now, now[1], 0.0
+                seconds = PACE.seconds(SECONDS_BETWEEN_UPDATES)
+                idle += seconds
+                await asyncio.sleep(seconds)
 
     def nothing_watched(self) -> tuple[Any, ...]:
         """The view before anything is trained."""
-        off = gr.Button(interactive=False)
-        return (
-            *shipped_view(self.catalogue),
-            gr.Button(interactive=True),
-            gr.Button("Pause", interactive=False),
-            off,
-            off,
-        )
+        return *shipped_view(self.catalogue), *_buttons("", hands_off=False)
 
     def pause(self, secret: Any, seen: Any, watched: Any, steps: Any) -> tuple[Any, ...]:
         """Hold the run, let it go on, or, when it is done, train a copy for as many steps more as the control says.
@@ -170,7 +155,7 @@ class TrainHandlers:
                 self.runs.stop(run, visitor_of(secret))
             except NotYourRun:
                 return self.nothing_watched()
-        return self._view(run)
+        return run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
         """Train the run anew from the start, with the same seed."""
@@ -236,6 +221,21 @@ class TrainHandlers:
         copied = self.runs.copy(run, visitor, play=play)
         gr.Info("Somebody else started that run, so this is now your own copy of it.", title="Your copy")
         return copied
+
+
+def _buttons(status: str, hands_off: bool) -> list[Any]:
+    """What becomes of Train, Pause, Step and Stop for a run of this status; "" is none.
+
+    As plain updates, because making a component takes longer than all else that a chart's update takes.
+    """
+    goes_on = status in ("paused", "done")
+    is_under_way = status in ("waiting", "running", "paused")
+    return [
+        gr.update(interactive=not hands_off),
+        gr.update(value="Go on" if goes_on else "Pause", interactive=not hands_off and (goes_on or is_under_way)),
+        gr.update(interactive=not hands_off and is_under_way),
+        gr.update(interactive=not hands_off and is_under_way),
+    ]
 
 
 def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,51 @@
+"""What visitors ask for beside training is computed by a few at a time, whoever came first.
+
+Thirty computations side by side would take no less time in all, and hold up each other, the page and the trainers.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+
+from gpt.limits import Limits
+
+
+class Limiter:
+    """A semaphore that nobody overtakes at, for computations on one thread each: `with limiter: ...` waits its turn.
+
+    Not to be entered again by a thread that is inside.
+
+    Args:
+        places: how many may be inside at the same time.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._line: deque[threading.Event] = deque()
+        self._changing = threading.Lock()
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._changing:
+            turn = None if self._free else threading.Event()
+            if turn is None:
+                self._free -= 1
+            else:
+                self._line.append(turn)
+        if turn is not None:
+            turn.wait()
+        torch.set_num_threads(1)  # small models are fastest so, and trainers beside them keep their core
+
+    def __exit__(self, *_: object) -> None:
+        with self._changing:
+            if self._line:
+                self._line.popleft().set()  # the place passes on at once
+            else:
+                self._free += 1
+
+
+# Of this server: the cores that the trainers leave.
+COMPUTING = Limiter(max(1, (os.cpu_count() or 1) - Limits().workers))
