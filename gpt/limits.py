@@ -1,4 +1,4 @@
-"""How much visitors of the page may ask for: on a laptop, on a public Space, and in a classroom."""
+"""How much visitors of the page may ask for: on a laptop, on a public Space, in a classroom, and what anywhere."""
 
 from __future__ import annotations
 
@@ -49,3 +49,28 @@ CLASSROOM = Limits(
     most_waiting=80,
     most_kept=200,
 )
+
+
+# --- The same everywhere --------------------------------------------------------------------------------------------
+
+LARGEST_UPLOAD = 8_000_000  # bytes of a file
+MOST_UPLOADS = 24  # checkpoints held in memory; the oldest is forgotten first
+LARGEST_OWN_TEXT = 2_000_000  # characters to learn from
+LONGEST_BEGINNING = 200  # characters whose continuation is guessed beside a chart
+MOST_IDLE_SECONDS = 600.0  # after which a page that watches a paused run is let go
+
+MOST_COMPARED = 4  # models side by side
+LONGEST_PROMPT = 2000  # characters to continue
+LONGEST_READING = 5000  # characters to be coloured by their surprise
+MOST_NEW_TOKENS = 1000  # that each model writes
+MOST_WRITING_SECONDS = 120.0
+
+LONGEST_LOOK = 256  # tokens whose attention is shown; a larger map could not be read
+MOST_LOOKS = 48  # held in memory; the oldest is forgotten first
+
+MOST_TIMING_SECONDS = 30.0  # that a measurement on the Cost tab takes
+LONGEST_TIMING_LINE = 24  # who may wait to measure
+LARGEST_TIMED_WINDOW = 1024  # keys
+MOST_CACHED_TOKENS = 300  # that each model writes while its cache is measured
+
+MOST_SESSIONS = 200  # pages whose state is kept, and threads that serve them

@@ -57,10 +57,10 @@ class TrainConfig:
     batch_size: int = 32
     accumulation: int = 1
     checkpoint_activations: bool = False
-    batch_order: str = "passes"
+    batch_order: str = "random"
     learning_rate: float = 5e-3
     matrix_learning_rate: float | None = 0.05
-    position_learning_rate: float | None = 0.02
+    position_learning_rate: float | None = None
     warmup_steps: int = 10
     schedule: str = "linear"
     decay_share: float = 0.6
@@ -123,6 +123,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "showcase": {
         "max_steps": 1100,
         "batch_size": 16,
+        "batch_order": "passes",
         "learning_rate": 4e-3,
         "matrix_learning_rate": 0.03,
         "position_learning_rate": 0.02,
@@ -139,10 +140,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "nanogpt": {
         "max_steps": 2000,
         "batch_size": 12,
-        "batch_order": "random",
         "learning_rate": 1e-3,
         "matrix_learning_rate": None,
-        "position_learning_rate": None,
         "warmup_steps": 100,
         "schedule": "cosine",
         "decay_share": 0.95,

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from gpt.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from gpt.limits import LARGEST_UPLOAD
 
-LARGEST_ZIP = 64_000_000  # bytes
 _LARGEST_FILES = {
     "config.json": 100_000,
     "tokenizer.json": 4_000_000,
@@ -37,8 +37,8 @@ def load_checkpoint_zip(content: bytes) -> Checkpoint:
     Raises:
         CheckpointError: it is not a zip file, holds anything else, or the checkpoint in it is not sound.
     """
-    if len(content) > LARGEST_ZIP:
-        raise CheckpointError(f"the file has {len(content):,} bytes; at most {LARGEST_ZIP:,} are taken")
+    if len(content) > LARGEST_UPLOAD:
+        raise CheckpointError(f"the file has {len(content):,} bytes; at most {LARGEST_UPLOAD:,} are taken")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = _checked_entries(archive)

@@ -225,7 +225,7 @@ def test_choices(tiny_choices):
         assert "over 2 seeds" in row.measured
     for name in ("precision", "stack", "gelu"):  # the same computation, so about the same loss
         assert rows[f"choices.{name}"].peer == pytest.approx(rows["choices.muon"].ours, abs=0.02)
-    assert rows["choices.passes"].peer != rows["choices.passes"].ours
+    assert rows["choices.momentum"].peer != rows["choices.momentum"].ours
 
 
 def test_choices_in_a_few_steps_compare_times_alone(tiny_choices):

@@ -179,7 +179,6 @@ def test_an_update_is_gradient_clipping_and_the_optimizers_step(trainable, corpu
     """AdamW's first update, by hand: each weight moves by the rate against its gradient's sign."""
     config = quick(
         matrix_learning_rate=None,
-        position_learning_rate=None,
         learning_rate=3e-3,
         weight_decay=0.0,
         warmup_steps=0,

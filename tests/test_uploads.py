@@ -15,8 +15,9 @@ from safetensors.torch import load, save
 
 from gpt import CharTokenizer, CheckpointError, save_checkpoint
 from gpt.config import make_config
+from gpt.limits import LARGEST_UPLOAD
 from gpt.model import GPT2
-from gpt.uploads import LARGEST_ZIP, load_checkpoint_zip
+from gpt.uploads import load_checkpoint_zip
 
 Files = dict[str, bytes]
 
@@ -94,7 +95,7 @@ def _encrypted(files: Files) -> bytes:
         (lambda files: b"", "not a zip file"),
         (lambda files: b"PK\x03\x04 nothing of the kind", "not a zip file"),
         (lambda files: zipped(files)[:-40], "not a zip file"),
-        (lambda files: b"\0" * (LARGEST_ZIP + 1), "at most 64,000,000 are taken"),
+        (lambda files: b"\0" * (LARGEST_UPLOAD + 1), "at most 8,000,000 are taken"),
         (lambda files: zipped({}), "lacks config.json"),
         (
             lambda files: zipped({name: files[name] for name in ("config.json", "tokenizer.json")}),

@@ -47,11 +47,6 @@ _SAME_TOKENS = {"batch_size": FAST.batch_size // 2, "max_steps": 2 * FAST.max_st
 CHOICES = {
     "muon": Choice("Muon for the matrices inside the blocks, instead of AdamW for all", {"matrix_learning_rate": None}),
     "momentum": Choice(f"Muon's momentum at {FAST.momentum} instead of its usual 0.95", {"momentum": 0.95}),
-    "positions": Choice(
-        f"learned positions at a rate of {FAST.position_learning_rate} instead of that of all other embeddings",
-        {"position_learning_rate": None},
-    ),
-    "passes": Choice("every window of a pass over the text once, instead of random windows", {"batch_order": "random"}),
     "batch": Choice(
         f"batches of {FAST.batch_size} instead of half as many in twice as many steps, so of equally much text",
         _SAME_TOKENS,

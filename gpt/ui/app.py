@@ -15,13 +15,15 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from gpt.limits import Limits
+from gpt.limits import LARGEST_UPLOAD, MOST_SESSIONS, Limits
 from gpt.runs import Runs
 from gpt.ui.attention_tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare_tab import build_compare_tab
 from gpt.ui.cost_tab import build_cost_tab
+from gpt.ui.headers import SecurityHeaders
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train_tab import SECONDS_BETWEEN_UPDATES, build_train_tab
@@ -93,12 +95,13 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         css=stylesheet(),
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
-        max_threads=200,  # of all running events together: each viewer holds one
-        state_session_capacity=200,
+        max_threads=MOST_SESSIONS,  # of all running events together: each viewer holds one
+        state_session_capacity=MOST_SESSIONS,
         enable_monitoring=False,
         show_error=False,  # what is not meant for visitors stays in the log
-        max_file_size="8mb",
+        max_file_size=LARGEST_UPLOAD,
         ssr_mode=False,
+        app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
         **options,
     )
     runs: Runs = demo.runs  # type: ignore[attr-defined]

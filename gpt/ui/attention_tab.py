@@ -15,6 +15,7 @@ import gradio as gr
 import gpt
 from gpt import ui
 from gpt.config import GPTConfig
+from gpt.limits import LONGEST_LOOK, MOST_LOOKS
 from gpt.ui.catalogue import Catalogue, at_step
 from gpt.ui.components.attention_map import attention_map
 from gpt.ui.components.head_table import head_table
@@ -25,8 +26,6 @@ from gpt.ui.components.step_slider import step_slider
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence
 
-LONGEST_TEXT = 256  # tokens; a larger map could not be read
-_MOST_LOOKS = 48  # held in memory; the oldest is forgotten first
 _LONGEST_SENT = 100_000  # characters that are read at all, to say by how much a text is too long
 _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
 _EMPTY = "Press Look: every head's attention over your text will appear here."
@@ -67,7 +66,7 @@ class AttentionHandlers:
             self._looks[looked[0]].is_past = True
         key = secrets.token_hex(8)
         self._looks[key] = look
-        while len(self._looks) > _MOST_LOOKS:
+        while len(self._looks) > MOST_LOOKS:
             oldest, _ = self._looks.popitem(last=False)
             shutil.rmtree(Path(self._exports.name) / oldest, ignore_errors=True)
         steps = self.catalogue.steps(name)
@@ -260,10 +259,10 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         text = gr.Textbox(
             _EXAMPLE,
             label="Text",
-            info=f"Not longer than the model's context, nor than {LONGEST_TEXT} characters.",
+            info=f"Not longer than the model's context, nor than {LONGEST_LOOK} characters.",
             lines=2,
             max_lines=4,
-            max_length=4 * LONGEST_TEXT,
+            max_length=4 * LONGEST_LOOK,
             elem_classes="monospace",
             scale=5,
             min_width=240,

@@ -15,11 +15,11 @@ from gpt.config import GPTConfig
 from gpt.costs import flops_per_token
 from gpt.generation import evaluation_mode, next_token_probabilities, stream_tokens
 from gpt.heads import MEASURES, head_numbers
+from gpt.limits import LONGEST_LOOK
 from gpt.masks import attention_mask
 from gpt.model import GPT2
 from gpt.probes import attention_maps
 from gpt.receptive_field import influence, receptive_field
-from gpt.ui.attention_tab import LONGEST_TEXT
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.components.attention_map import attention_map_value, pack_attention
 from gpt.ui.components.head_table import head_table_value
@@ -28,7 +28,7 @@ from gpt.ui.components.receptive_field import receptive_field_value
 from gpt.ui.components.silence import silence_value
 from gpt.ui.theme import variant_style
 
-_MOST_CELLS = 36 * LONGEST_TEXT**2  # of all maps of a model together; more would be heavy to send
+_MOST_CELLS = 36 * LONGEST_LOOK**2  # of all maps of a model together; more would be heavy to send
 _MOST_FLOPS = 5e11  # that a map of all silenced heads may take: some seconds on one core
 _MOST_BARS = 8
 
@@ -89,7 +89,7 @@ def take_look(models: list[ReadyModel], text: str) -> Look:
 
 def most_tokens(config: GPTConfig) -> int:
     """The longest text that can be looked at in a model, in tokens."""
-    return min(config.context_length, LONGEST_TEXT, math.isqrt(_MOST_CELLS // (config.num_layers * config.num_heads)))
+    return min(config.context_length, LONGEST_LOOK, math.isqrt(_MOST_CELLS // (config.num_layers * config.num_heads)))
 
 
 def map_view(look: Look) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from weakref import WeakValueDictionary
 import gpt
 from gpt.config import VARIANTS, variant_name
 from gpt.folders import list_checkpoints, snapshot_steps
+from gpt.limits import MOST_UPLOADS
 from gpt.run import Member, Run
 from gpt.runs import Runs
 from gpt.tokenizer import Tokenizer
 from gpt.ui.limiter import COMPUTING
 
-_MOST_UPLOADS = 24  # held in memory; the oldest is forgotten first
 ORIGINAL = "original/gpt2"
 
 
@@ -173,7 +173,7 @@ class Catalogue:
         ready = ReadyModel(variant, "uploaded", variant, checkpoint.model, checkpoint.tokenizer)
         with self._lock:
             self._uploads[name] = ready
-            while len(self._uploads) > _MOST_UPLOADS:
+            while len(self._uploads) > MOST_UPLOADS:
                 self._uploads.popitem(last=False)
         return name
 

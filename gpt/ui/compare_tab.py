@@ -13,6 +13,14 @@ import gradio as gr
 
 import gpt
 from gpt import ui
+from gpt.limits import (
+    LARGEST_UPLOAD,
+    LONGEST_PROMPT,
+    LONGEST_READING,
+    MOST_COMPARED,
+    MOST_NEW_TOKENS,
+    MOST_WRITING_SECONDS,
+)
 from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.surprise_text import surprise_text
@@ -28,12 +36,7 @@ from gpt.ui.requests import (
     sentence,
 )
 
-MOST_MODELS = 4
-LONGEST_PROMPT = 2000  # characters
-LONGEST_READING = 5000  # characters
-MOST_NEW_TOKENS = 1000
 SECONDS_BETWEEN_UPDATES = 1 / 12
-MOST_SECONDS = 120.0
 SECOND_TEMPERATURES = (0.0, 0.2, 0.5, 1.0, 1.2, 1.5, 2.0)
 
 _EMPTY_COLUMNS = "Press Generate: what each model writes will appear here, side by side, letter by letter."
@@ -92,7 +95,7 @@ class CompareHandlers:
         """
         with one_sentence():
             columns = await asyncio.to_thread(self._columns, names, prompt, leave_out, length, second, *sampling)
-        deadline = time.monotonic() + MOST_SECONDS
+        deadline = time.monotonic() + MOST_WRITING_SECONDS
         goes_on = True
         with PACE.stream():
             while goes_on and time.monotonic() < deadline:
@@ -109,7 +112,7 @@ class CompareHandlers:
         temperatures = [chosen.temperature]
         if second not in ("", None):
             temperatures.append(require_number("second temperature", second, 0, 5))
-        models = self._models(names, most=MOST_MODELS // len(temperatures))
+        models = self._models(names, most=MOST_COMPARED // len(temperatures))
         prompt = _prompt(prompt)
         leave_out = require_flag("the switch for unseen characters", leave_out)
         columns = []
@@ -124,7 +127,7 @@ class CompareHandlers:
                 )
         return columns
 
-    def _models(self, names: Any, most: int = MOST_MODELS) -> list[ReadyModel]:
+    def _models(self, names: Any, most: int = MOST_COMPARED) -> list[ReadyModel]:
         if not isinstance(names, list) or not names:
             raise ValueError("no model is chosen; choose at least one")
         if len(names) > most:
@@ -189,15 +192,13 @@ class CompareHandlers:
         choices = self.catalogue.choices(seen)
         kept = still_there(choices, names)
         new = [name for _, name in choices if name.startswith("run/") and "@" not in name and name not in kept]
-        return gr.Dropdown(choices=choices, value=[*kept, *new][:MOST_MODELS], multiselect=True)
+        return gr.Dropdown(choices=choices, value=[*kept, *new][:MOST_COMPARED], multiselect=True)
 
     def upload(self, content: Any, seen: Any, names: Any) -> tuple[Any, Any]:
         """Take in a zipped checkpoint and choose it."""
         with one_sentence():
             if not isinstance(content, bytes):
-                raise ValueError(
-                    f"this is not a file; choose a zip file of at most {gpt.uploads.LARGEST_ZIP // 10**6} MB"
-                )
+                raise ValueError(f"this is not a file; choose a zip file of at most {LARGEST_UPLOAD // 10**6} MB")
             name = self.catalogue.upload(content)
         known = [*(seen if isinstance(seen, list) else []), name]
         return known, self._also(known, names, name)
@@ -213,7 +214,7 @@ class CompareHandlers:
     def _also(self, seen: Any, names: Any, name: str) -> gr.Dropdown:
         choices = self.catalogue.choices(seen)
         kept = [known for known in still_there(choices, names) if known != name]
-        return gr.Dropdown(choices=choices, value=[*kept[: MOST_MODELS - 1], name], multiselect=True)
+        return gr.Dropdown(choices=choices, value=[*kept[: MOST_COMPARED - 1], name], multiselect=True)
 
 
 def _prompt(text: Any, longest: int = LONGEST_PROMPT) -> str:
@@ -264,7 +265,7 @@ def _value_in_address(name: str, text: str) -> Any:
     if name == "view":
         return gr.Tabs(selected=text) if text in _VIEWS else gr.skip()
     if name == "models":
-        return [model[:80] for model in text.split(",")[:MOST_MODELS]]
+        return [model[:80] for model in text.split(",")[:MOST_COMPARED]]
     if name in ("prompt", "stepped", "reading"):
         return require_text("the text", text, LONGEST_PROMPT)
     if name == "leave_out":
@@ -296,10 +297,10 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
                 choices,
                 value=[f"shipped/{name}" for name in dict.fromkeys((*catalogue.shipped[:1], *catalogue.shipped[-1:]))],
                 multiselect=True,
-                max_choices=MOST_MODELS,
+                max_choices=MOST_COMPARED,
                 allow_custom_value=True,  # programs and links name models that this page's list does not have yet
                 label="Models",
-                info=f"Up to {MOST_MODELS}; those you train appear here.",
+                info=f"Up to {MOST_COMPARED}; those you train appear here.",
                 elem_classes="phone-1",
             )
             with gr.Accordion("More models", open=False):

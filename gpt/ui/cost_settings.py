@@ -7,15 +7,13 @@ from typing import Any
 
 from gpt.config import make_config
 from gpt.costs import flops_by_part
+from gpt.limits import LARGEST_TIMED_WINDOW
 from gpt.ui.requests import require_choice, require_whole
 
 PASSES = {"forward and backward": True, "forward only": False}
 SHORTEST = 64
 LONGEST = (512, 1024, 2048, 4096)
-LARGEST_WINDOW = 1024
 WIDTH, HEADS = 128, 4
-MOST_SECONDS = 30.0
-MOST_TOKENS = 300  # that each model writes while its cache is measured
 VARIANT_CONTEXTS = (64, 256, 1024, 4096)
 
 
@@ -32,7 +30,7 @@ class TimingSettings:
     longest: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window_size", require_whole("window", self.window_size, 1, LARGEST_WINDOW))
+        object.__setattr__(self, "window_size", require_whole("window", self.window_size, 1, LARGEST_TIMED_WINDOW))
         require_choice("what is timed", self.passes, PASSES)
         require_choice("the longest text", self.longest, LONGEST)
         object.__setattr__(self, "longest", int(self.longest))

@@ -11,15 +11,13 @@ from typing import Any
 import gradio as gr
 
 from gpt import ui
+from gpt.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE, MOST_CACHED_TOKENS, MOST_COMPARED, MOST_TIMING_SECONDS
 from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
 from gpt.ui.components.cost_bars import cost_bars
 from gpt.ui.components.cost_chart import cost_chart
 from gpt.ui.cost_settings import (
     HEADS,
-    LARGEST_WINDOW,
     LONGEST,
-    MOST_SECONDS,
-    MOST_TOKENS,
     PASSES,
     VARIANT_CONTEXTS,
     WIDTH,
@@ -28,8 +26,6 @@ from gpt.ui.cost_settings import (
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_choice, require_whole
 from gpt.ui.train_settings import SIZES, SMALL
 
-MOST_MODELS = 4
-LONGEST_LINE = 24  # who may wait to measure
 SECONDS_BETWEEN_UPDATES = 0.25
 CHOSEN_MODELS = "the models chosen above"
 _SECONDS_TO_STOP = 0.1  # how often a measurement under way looks whether it is to stop
@@ -76,8 +72,8 @@ class CostHandlers:
         """
         with one_sentence():
             timing = ui.cost_views.AttentionTiming(TimingSettings(window_size, passes, longest), self._alone)
-            if len(self._line) >= LONGEST_LINE:
-                raise ValueError(f"{LONGEST_LINE} others are in line to measure; try again in a minute")
+            if len(self._line) >= LONGEST_TIMING_LINE:
+                raise ValueError(f"{LONGEST_TIMING_LINE} others are in line to measure; try again in a minute")
         place = _Place(getattr(request, "session_hash", None), timing)
         self._line.append(place)
         try:
@@ -156,7 +152,7 @@ class CostHandlers:
                 chosen = [(_with_context(ready), ready.model) for ready in self._models(names)]
                 return ui.cost_views.parts_view(chosen, "Each model for a text that fills its own context.")
             require_choice("the context", context_length, VARIANT_CONTEXTS)
-            window = require_whole("window", window_size, 1, LARGEST_WINDOW)
+            window = require_whole("window", window_size, 1, LARGEST_TIMED_WINDOW)
             models = ui.cost_views.variants_at(of, context_length, window)
             about = (
                 f"The variants, {of}, a vocabulary of 65 characters, a context of {context_length:,} tokens; the "
@@ -176,7 +172,7 @@ class CostHandlers:
         there = [name for _, name in choices]
         kept = still_there(choices, names) or [name for name in there if name.startswith("shipped/")]
         new = [name for name in there if name.startswith("run/") and name not in kept]
-        chosen = [*kept, *new][:MOST_MODELS]
+        chosen = [*kept, *new][:MOST_COMPARED]
         models = gr.Dropdown(choices=choices, value=chosen, multiselect=True)
         return (
             models,
@@ -188,8 +184,8 @@ class CostHandlers:
     def _models(self, names: Any) -> list[ReadyModel]:
         if not isinstance(names, list) or not names:
             raise ValueError("no model is chosen; choose at least one")
-        if len(names) > MOST_MODELS:
-            raise ValueError(f"{len(names)} models are chosen; at most {MOST_MODELS} fit side by side")
+        if len(names) > MOST_COMPARED:
+            raise ValueError(f"{len(names)} models are chosen; at most {MOST_COMPARED} fit side by side")
         return [self.catalogue.get(name) for name in names]
 
 
@@ -227,7 +223,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
                 measure = gr.Button("Measure", variant="primary")
                 stop = gr.Button("Stop")
             window_size = gr.Slider(
-                1, LARGEST_WINDOW, value=64, step=1, label="Window", info="Keys a query may see, itself included."
+                1, LARGEST_TIMED_WINDOW, value=64, step=1, label="Window", info="Keys a query may see, itself included."
             )
             passes = gr.Radio(
                 list(PASSES),
@@ -245,7 +241,8 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
                 gr.Markdown(
                     f"One layer of {HEADS} heads, {WIDTH} wide; one text at a time, float32, one thread. "
                     "A point is the median of 15 calls up to 256 tokens, of 5 beyond. "
-                    f"At most {MOST_SECONDS:g} seconds. Whatever else this machine does meanwhile is in the times."
+                    f"At most {MOST_TIMING_SECONDS:g} seconds. Whatever else this machine does meanwhile is in the "
+                    "times."
                 )
         with gr.Column(elem_classes="picture"):
             times = cost_chart(elem_id="time-chart", elem_classes="phone-2")
@@ -253,12 +250,12 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
     with gr.Row(elem_classes="strip"):
         names = gr.Dropdown(
             choices,
-            value=[name for _, name in choices[:MOST_MODELS]],
+            value=[name for _, name in choices[:MOST_COMPARED]],
             multiselect=True,
-            max_choices=MOST_MODELS,
+            max_choices=MOST_COMPARED,
             allow_custom_value=True,  # programs name models that this page's list does not have yet
             label="Models",
-            info=f"Up to {MOST_MODELS}; those you train appear here. Each writes {MOST_TOKENS} tokens.",
+            info=f"Up to {MOST_COMPARED}; those you train appear here. Each writes {MOST_CACHED_TOKENS} tokens.",
             scale=4,
             min_width=280,
         )

@@ -16,12 +16,13 @@ from gpt.config import VARIANTS, GPTConfig, make_config, variant_name
 from gpt.costs import cache_bytes, flops_by_part, parameters_by_part
 from gpt.decoding import rolls_forever
 from gpt.generation import TokenStream, stream_tokens
+from gpt.limits import MOST_CACHED_TOKENS, MOST_TIMING_SECONDS
 from gpt.model import GPT2
 from gpt.timing import attention_seconds, fitted_exponent, spread
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.components.cost_bars import cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart_value
-from gpt.ui.cost_settings import HEADS, MOST_SECONDS, MOST_TOKENS, PASSES, WIDTH, TimingSettings
+from gpt.ui.cost_settings import HEADS, PASSES, WIDTH, TimingSettings
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
@@ -74,7 +75,7 @@ class AttentionTiming:
             self.started = self.started or time.perf_counter()
             until = time.perf_counter() + seconds
             while self._left and not self.is_stopped:
-                if time.perf_counter() - self.started > MOST_SECONDS:
+                if time.perf_counter() - self.started > MOST_TIMING_SECONDS:
                     self.ran_out_of_time = True
                     break
                 self._time_once(*self._left[0])
@@ -209,14 +210,14 @@ class AttentionTiming:
         reached = max(self.measured_lengths(None) + self.measured_lengths(self.settings.window_size), default=0)
         upto = f"points up to T = {reached:,}" if reached else "no point yet"
         if self.ran_out_of_time:
-            return f"Ended after {MOST_SECONDS:g} s, the most that is given to one measurement: {upto}."
+            return f"Ended after {MOST_TIMING_SECONDS:g} s, the most that is given to one measurement: {upto}."
         if self.is_stopped:
             return f"Stopped after {seconds:.1f} s: {upto}."
         if self.is_over:
             return f"Done: {done} measurements in {seconds:.1f} s, each point a median with its quartiles."
         length, window_size = self._left[0]
         name = self.settings.names()[self.settings.windows.index(window_size)]
-        left = min(seconds / max(self._progress(), 1e-3) - seconds, MOST_SECONDS - seconds)
+        left = min(seconds / max(self._progress(), 1e-3) - seconds, MOST_TIMING_SECONDS - seconds)
         when = f" · about {max(1, math.ceil(left))} s left" if self._progress() > 0.02 else ""
         return f"T = {length:,}, {name} · {done} of {self._all} measurements{when}"
 
@@ -282,7 +283,6 @@ def with_error(number: float, error: float) -> str:
 
 # --- The cache ------------------------------------------------------------------------------------------------------
 
-MOST_CACHE_SECONDS = 30.0
 _EVERY = 25  # tokens between dots, after the first powers of two
 
 
@@ -316,7 +316,7 @@ class CacheMeasurement:
             self.started = time.perf_counter()
             first = torch.zeros(1, 1, dtype=torch.long)  # any token will do to begin with
             self._streams = [
-                stream_tokens(ready.model, first, max_new_tokens=MOST_TOKENS, temperature=0.8, seed=1337)
+                stream_tokens(ready.model, first, max_new_tokens=MOST_CACHED_TOKENS, temperature=0.8, seed=1337)
                 for ready in self.models
             ]
         with COMPUTING:
@@ -326,7 +326,7 @@ class CacheMeasurement:
                 has_written = any([self._write_one(number) for number in range(len(self.models))])  # noqa: C419, all write
                 if time.perf_counter() >= until:
                     break
-        self._is_over = not has_written or time.perf_counter() - self.started > MOST_CACHE_SECONDS
+        self._is_over = not has_written or time.perf_counter() - self.started > MOST_TIMING_SECONDS
 
     def _write_one(self, number: int) -> bool:
         """One token more by one model; returns whether it may have another."""
@@ -346,13 +346,13 @@ class CacheMeasurement:
     def view(self) -> str:
         """What `cost_chart` draws."""
         curves = [self._curve(number) for number in range(len(self.models))]
-        lengths = [MOST_TOKENS if not self.models else max(self.read, default=0)]
+        lengths = [MOST_CACHED_TOKENS if not self.models else max(self.read, default=0)]
         return cost_chart_value(
             curves,
             x={"title": "tokens read", "scale": "linear", "ticks": [0, 50, 100, 150, 200, 250, 300]},
             y={"title": "KiB of keys and values held", "scale": "linear", "unit": "KiB"},
             status=self._status(lengths[0]),
-            progress=None if self.started is None or self.is_over else lengths[0] / MOST_TOKENS,
+            progress=None if self.started is None or self.is_over else lengths[0] / MOST_CACHED_TOKENS,
             columns=[
                 {"name": "model", "kind": ""},
                 {"name": "tokens read", "kind": ""},
@@ -375,7 +375,7 @@ class CacheMeasurement:
             "nothing can be kept without the causal mask"
             if not config.causal
             else f"up to its context of {config.context_length:,}"
-            if config.context_length < MOST_TOKENS and not rolls_forever(config)
+            if config.context_length < MOST_CACHED_TOKENS and not rolls_forever(config)
             else ""
         )
         most = max((formula_bytes(config, length) or 0 for length in lengths), default=0)
@@ -395,7 +395,7 @@ class CacheMeasurement:
         ready, held = self.models[number], self.held[number]
         config = ready.model.config
         kept = [length for length in sampled_lengths(config) if formula_bytes(config, length) is not None]
-        shown = sorted({*(kept[-1:]), MOST_TOKENS})
+        shown = sorted({*(kept[-1:]), MOST_CACHED_TOKENS})
         rows = []
         for length in shown:
             computed, measured = formula_bytes(config, length), held.get(length)
@@ -430,7 +430,7 @@ class CacheMeasurement:
             f"Past a context of {config.context_length:,} tokens no key stays what it was: the text is read anew for "
             "each token, with nothing held."
             for config in configs
-            if config.causal and formula_bytes(config, MOST_TOKENS) is None
+            if config.causal and formula_bytes(config, MOST_CACHED_TOKENS) is None
         ]
         if not all(config.causal for config in configs):
             sentences.append("Without the causal mask each new token changes all keys: the text is read anew for each.")
@@ -440,17 +440,19 @@ class CacheMeasurement:
         if self.started is None:
             return "Lines are computed. Press Generate: what the models then hold will be marked on them."
         if not self.is_over:
-            return f"{read:,} of {MOST_TOKENS:,} tokens"
-        if min(self.read) < MOST_TOKENS and not any(self.notes):
-            return f"Ended after {MOST_CACHE_SECONDS:g} s; the slowest model has read {min(self.read):,} tokens."
-        return f"Done: {MOST_TOKENS:,} tokens read by each model; dots are measured, lines are computed."
+            return f"{read:,} of {MOST_CACHED_TOKENS:,} tokens"
+        if min(self.read) < MOST_CACHED_TOKENS and not any(self.notes):
+            return f"Ended after {MOST_TIMING_SECONDS:g} s; the slowest model has read {min(self.read):,} tokens."
+        return f"Done: {MOST_CACHED_TOKENS:,} tokens read by each model; dots are measured, lines are computed."
 
 
 def sampled_lengths(config: GPTConfig) -> list[int]:
     """Tokens read at which the cache is measured: powers of two, then evenly; and at every bend of the formula."""
-    powers = {2**i for i in range(MOST_TOKENS.bit_length())}
+    powers = {2**i for i in range(MOST_CACHED_TOKENS.bit_length())}
     bends = {config.context_length, config.context_length + 1, config.window_size or 1}
-    return sorted(n for n in powers | bends | set(range(_EVERY, MOST_TOKENS + 1, _EVERY)) if n <= MOST_TOKENS)
+    return sorted(
+        n for n in powers | bends | set(range(_EVERY, MOST_CACHED_TOKENS + 1, _EVERY)) if n <= MOST_CACHED_TOKENS
+    )
 
 
 def _formula_in_numbers(config: GPTConfig, length: int) -> str:

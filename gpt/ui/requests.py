@@ -5,6 +5,7 @@ Gradio checks the ranges of sliders and the choices of lists; everything else ma
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import gradio as gr
 import gpt
 from gpt.config import check_number, check_whole_number
 
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
@@ -23,6 +26,13 @@ def one_sentence() -> Iterator[None]:
         yield
     except (ValueError, TypeError, gpt.corpus.CorpusUnavailable) as error:
         raise gr.Error(sentence(error), duration=6, print_exception=False) from None
+    except OSError as error:  # a full disk, a folder that may only be read
+        _log.warning("a file could not be written: %s", error.strerror)
+        raise gr.Error(
+            f"The server cannot write its files ({error.strerror}). What is on the page is not lost; try again when "
+            "whoever runs the lab has made room.",
+            print_exception=False,
+        ) from None
 
 
 def leave_checks_to_handlers(controls: Iterable[Any]) -> None:

@@ -10,13 +10,13 @@ import gradio as gr
 
 import gpt
 from gpt.config import VARIANTS, GPTConfig, make_config
+from gpt.limits import LARGEST_OWN_TEXT
 from gpt.recipes import RATES, RECIPES, TrainConfig
 from gpt.run import RunRequest
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
 
 MOST_STEPS = 5000
 OWN_TEXT = "your own text"
-LARGEST_OWN_TEXT = 2_000_000  # characters
 
 SIZES = {
     "tiny: 2 layers, 64 wide": {"num_layers": 2, "num_heads": 2, "embed_size": 64},

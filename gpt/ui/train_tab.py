@@ -16,18 +16,17 @@ import gradio as gr
 import gpt
 from gpt import ui
 from gpt.config import VARIANTS
+from gpt.limits import LARGEST_OWN_TEXT, LONGEST_BEGINNING, MOST_IDLE_SECONDS
 from gpt.recipes import RECIPES
 from gpt.run import NotYourRun, Run
 from gpt.runs import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
-from gpt.ui.pace import PACE
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence, visitor_of
 from gpt.ui.run_views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
 from gpt.ui.train_settings import (
     CONTEXTS,
-    LARGEST_OWN_TEXT,
     MOST_STEPS,
     OWN_TEXT,
     PRESETS,
@@ -40,10 +39,7 @@ from gpt.ui.train_settings import (
 )
 
 SECONDS_BETWEEN_UPDATES = 0.25
-MOST_IDLE_SECONDS = 600.0  # after which a viewer of a paused run is let go
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
-
-LONGEST_PROMPT = 200  # characters
 
 _OPENING = "Fetching how the models that ship with the lab learned…"
 
@@ -100,7 +96,7 @@ class TrainHandlers:
         hands_off = str(watched).endswith(HANDS_OFF)
         shown, shown_status = None, ""
         idle = 0.0
-        with self.runs.watching(run), PACE.stream():
+        with self.runs.watching(run):
             while idle < MOST_IDLE_SECONDS:
                 now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
                 if now != shown:
@@ -109,7 +105,8 @@ class TrainHandlers:
                     if run.is_over and now == (run.version, run.status, ""):
                         return
                     shown, shown_status, idle = now, now[1], 0.0
-                seconds = PACE.seconds(SECONDS_BETWEEN_UPDATES)
+                is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
+                seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
                 idle += seconds
                 await asyncio.sleep(seconds)
 
@@ -194,7 +191,7 @@ class TrainHandlers:
     def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
         """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""
         try:
-            prompt = require_text("the prompt", prompt, LONGEST_PROMPT)
+            prompt = require_text("the prompt", prompt, LONGEST_BEGINNING)
             run = self.runs.find(key) if isinstance(key, str) else None
             if run is None:
                 names = {name: f"shipped/{name}" for name in self.catalogue.shipped}

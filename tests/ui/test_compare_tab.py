@@ -18,9 +18,10 @@ import torch
 from served import CONTEXT, NO_NUMBERS, collect, refuses
 
 from gpt import Corpus, PretrainedUnavailable, evaluate, save_checkpoint, stream_text
+from gpt.limits import LONGEST_PROMPT, MOST_COMPARED
 from gpt.run import Run
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.compare_tab import LONGEST_PROMPT, MOST_MODELS, CompareHandlers, from_address
+from gpt.ui.compare_tab import CompareHandlers, from_address
 
 BOTH = ["shipped/gpt2", "shipped/sliding-window"]
 ASKED: dict[str, Any] = {
@@ -144,7 +145,7 @@ def test_hostile_words_stay_words(generate: Generate, finished: Callable[..., Ru
         ({"names": []}, "No model is chosen"),
         ({"names": None}, "No model is chosen"),
         ({"names": "shipped/gpt2"}, "No model is chosen"),
-        ({"names": BOTH * MOST_MODELS}, "8 models are chosen; at most 4"),
+        ({"names": BOTH * MOST_COMPARED}, "8 models are chosen; at most 4"),
         ({"names": ["shipped/mamba"]}, "This model is no longer here"),
         ({"names": ["shipped/../../etc"]}, "This model is no longer here"),
         ({"names": ["run/0123456789ab/0"]}, "This model is no longer here"),

@@ -16,11 +16,12 @@ from served import NO_NUMBERS, collect, refuses
 from gpt import GPT2
 from gpt.config import VARIANTS
 from gpt.costs import cache_bytes, flops_by_part, parameters_by_part
+from gpt.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE
 from gpt.run import Run
-from gpt.ui import cost_settings, cost_tab, cost_views
+from gpt.ui import cost_tab, cost_views
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.cost_settings import LONGEST, PASSES, TimingSettings
-from gpt.ui.cost_tab import CHOSEN_MODELS, LONGEST_LINE, CostHandlers
+from gpt.ui.cost_tab import CHOSEN_MODELS, CostHandlers
 from gpt.ui.cost_views import AttentionTiming, CacheMeasurement, formula_bytes, repeats_at
 from gpt.ui.train_settings import SIZES, SMALL
 
@@ -123,7 +124,7 @@ def test_before_three_lengths_nothing_is_fitted(calls: list[tuple[int, int | Non
 
 @pytest.mark.usefixtures("calls")
 def test_a_measurement_is_bounded_in_time(cost: CostHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost_views, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(cost_views, "MOST_TIMING_SECONDS", -1.0)
     value = measured(cost, *ASKED)[-1]
     assert value["status"].startswith("Ended after -1 s")
     assert value["status"].endswith("no point yet.")
@@ -135,7 +136,7 @@ def test_what_is_no_window_is_refused(cost: CostHandlers, name: str) -> None:
         measured(cost, NO_NUMBERS[name], "forward only", 512)
 
 
-@pytest.mark.parametrize("asked", [(0, "forward only", 512), (cost_settings.LARGEST_WINDOW + 1, "forward only", 512)])
+@pytest.mark.parametrize("asked", [(0, "forward only", 512), (LARGEST_TIMED_WINDOW + 1, "forward only", 512)])
 def test_a_window_has_bounds(cost: CostHandlers, asked: tuple[Any, ...]) -> None:
     with refuses("Window is"):
         measured(cost, *asked)
@@ -218,7 +219,7 @@ def test_a_closed_page_leaves_the_line(cost: CostHandlers) -> None:
 @pytest.mark.usefixtures("calls")
 def test_the_line_has_an_end(cost: CostHandlers) -> None:
     async def crowd() -> None:
-        waiting = [cost.measure_time(*ASKED) for _ in range(LONGEST_LINE)]
+        waiting = [cost.measure_time(*ASKED) for _ in range(LONGEST_TIMING_LINE)]
         for one in waiting:
             await anext(one)
         try:
@@ -227,7 +228,7 @@ def test_the_line_has_an_end(cost: CostHandlers) -> None:
             for one in waiting:
                 await one.aclose()
 
-    with refuses(f"{LONGEST_LINE} others are in line"):
+    with refuses(f"{LONGEST_TIMING_LINE} others are in line"):
         asyncio.run(crowd())
 
 

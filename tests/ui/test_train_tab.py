@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -519,6 +521,27 @@ def test_a_run_can_be_taken_home(train_tab: TrainHandlers, finished: Callable[..
     paths = [Path(path) for path in press(train_tab, "export", ANNA, finished().key)]
     assert {"history.csv", "models.zip", "reproduce.py"} <= {path.name for path in paths}
     assert all(path.stat().st_size > 0 for path in paths)
+
+
+@pytest.mark.parametrize(("kind", "words"), [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system")])
+def test_a_disk_that_takes_nothing_is_said_in_a_sentence(
+    train_tab: TrainHandlers,
+    finished: Callable[..., Run],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: int,
+    words: str,
+) -> None:
+    def write(*_: Any) -> None:
+        raise OSError(kind, os.strerror(kind), "/somewhere/secret")
+
+    run = finished()
+    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(Path, "write_text", write)
+    monkeypatch.setattr(Path, "open", write)
+    with refuses(rf"^The server cannot write its files \({words}[^/]*\)\. What is on the page is not lost"):
+        press(train_tab, "export", ANNA, run.key)
+    monkeypatch.undo()
+    assert press(train_tab, "export", ANNA, run.key)
 
 
 def test_before_its_first_point_there_is_nothing_to_take_home(
