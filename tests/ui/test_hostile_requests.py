@@ -153,3 +153,14 @@ def test_files_of_another_session_and_of_nobody_are_refused(address: str) -> Non
     folder = place.rsplit("/", 2)[0]
     assert httpx.get(f"{address}gradio_api/file={folder}").status_code >= 400  # no listing
     assert httpx.get(f"{address}gradio_api/file={folder}/other/note.txt").status_code >= 400
+
+
+@pytest.mark.parametrize("path", ["", "config", "status", "gradio_api/info", "no-such-page"])
+def test_every_answer_forbids_what_the_page_does_not_need(address: str, path: str) -> None:
+    headers = httpx.get(f"{address}{path}").headers
+    policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["connect-src"] == "'self'"  # nothing from another host, nothing to one
+    assert policy["object-src"] == "'none'"
+    assert "http:" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"

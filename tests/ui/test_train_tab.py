@@ -531,7 +531,7 @@ def test_a_disk_that_takes_nothing_is_said_in_a_sentence(
     kind: int,
     words: str,
 ) -> None:
-    def write(*_: Any) -> None:
+    def write(*_: Any, **__: Any) -> None:
         raise OSError(kind, os.strerror(kind), "/somewhere/secret")
 
     run = finished()
