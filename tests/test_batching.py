@@ -8,8 +8,10 @@ import threading
 import pytest
 import torch
 
+import gpt.batching
 from gpt import stream_tokens
 from gpt.batching import TURN, Batcher
+from gpt.decoding import Decoder
 
 CHOICES = [
     {"temperature": 0},
@@ -44,6 +46,41 @@ def test_each_gets_what_it_gets_alone(kind, small_model, ids):
             tokens.extend(token for token in [next(stream, None)] if token is not None)
     assert given == [alone(model, prompt, **choices) for prompt, choices in wanted]
     assert batcher._decoding._rows._decoder is None  # and nothing is kept
+
+
+def test_all_is_computed_inside_the_limiter(small_model, ids, monkeypatch):
+    """Prompts, tokens side by side, and texts that are read anew."""
+
+    class Noting:
+        is_inside, entered = False, 0
+
+        def __enter__(self):
+            assert not self.is_inside, "entered again from inside"
+            self.is_inside, self.entered = True, self.entered + 1
+
+        def __exit__(self, *_):
+            self.is_inside = False
+
+    limiter, calls = Noting(), set()
+    model = small_model("gpt2", context_length=16)
+
+    def note(owner, name):
+        original = getattr(owner, name)
+
+        def noting(*arguments, **options):
+            assert limiter.is_inside, name
+            calls.add(name)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, noting)
+
+    prompt = ids(1, 10)
+    expected = alone(model, prompt, max_new_tokens=20, seed=1)
+    for owner, name in ((gpt.batching, "read_prompt"), (Decoder, "read"), (gpt.batching._Rereading, "_logits")):
+        note(owner, name)
+    assert list(Batcher(model, limiter=limiter).stream(prompt, max_new_tokens=20, seed=1)) == expected
+    assert calls == {"read_prompt", "read", "_logits"}
+    assert limiter.entered >= 20
 
 
 @pytest.mark.parametrize("kind_of_some", ["gpt2", "modern", "alibi"])
