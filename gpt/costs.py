@@ -67,8 +67,8 @@ def cache_bytes(config: GPTConfig, length: int, *, batch: int = 1, bytes_per_num
 # Bytes that a training step takes at its peak for each token and each number of the model's width. In every layer, for
 # the backward pass, in float32 and in bfloat16, which halves the inputs of linear layers:
 _AROUND_ATTENTION = (42, 46)
-_IN_FEED_FORWARD = (48, 24)  # where that is four times as wide
-_TURNED = 13  # queries and keys, by their positions
+_IN_FEED_FORWARD = (32, 16)  # where that is four times as wide
+_TURNED = 9  # queries and keys, by their positions
 _IN_BLOCKS = 13  # copies of keys and values for the blocks of a window
 _NOT_SHARED_OUT = -8  # there, a key and a value are held once for all heads of a group
 _LARGEST_BLOCK = 128  # keys beside the window that a block of queries is given, at most

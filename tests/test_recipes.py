@@ -131,7 +131,7 @@ def test_recipes_are_settings_of_train_config():
 def test_every_weight_is_moved_by_exactly_one_optimizer(kind, small_model):
     model = small_model(kind)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    adamw, muon = build_optimizers(model, TrainConfig())
+    adamw, muon = build_optimizers(model, TrainConfig(position_learning_rate=0.02))
     *decayed, plain = ({names[id(p)] for p in group["params"]} for group in adamw.param_groups)
     decayed = set().union(*decayed)
     inside = {names[id(p)] for group in muon.param_groups for p in group["params"]}

@@ -9,9 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.learn import Runner
 from gpt.bench.peers import pytorchs_muon
@@ -38,10 +35,6 @@ class Choice:
     instead: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
-def _pytorchs_gelu(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
-
-
 _SAME_TOKENS = {"batch_size": FAST.batch_size // 2, "max_steps": 2 * FAST.max_steps}
 
 CHOICES = {
@@ -62,10 +55,6 @@ CHOICES = {
     "stack": Choice(
         "equal matrices go through Muon's iteration together, instead of torch.optim.Muon's one after another",
         instead=lambda: patch("gpt.optimizers.StackedMuon", pytorchs_muon),
-    ),
-    "gelu": Choice(
-        "GELU by the exponential, instead of PyTorch's by the hyperbolic tangent",
-        instead=lambda: patch("gpt.layers.gelu", _pytorchs_gelu),
     ),
 }
 
@@ -99,7 +88,7 @@ class Setting:
 
 FULL = Setting()
 # How soon something is learned cannot be seen in a few steps: those choices that make a step quicker.
-QUICK = Setting(share=0.05, repeats=1, turns=3, choices=("precision", "stack", "gelu"))
+QUICK = Setting(share=0.05, repeats=1, turns=3, choices=("precision", "stack"))
 
 
 def rows(setting: Setting) -> Iterator[Row]:
