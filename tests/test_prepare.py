@@ -217,7 +217,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, kind, most):
         command = [sys.executable, "-c", code, source, tmp_path / f"prepared-{megabytes}", kind]
         finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         peaks.append(1024 * int(finished.stdout))
-    assert peaks[1] - peaks[0] < 8_000_000
+    assert peaks[1] - peaks[0] < 12_000_000  # the allocator moves by some; the texts differ by more
 
 
 # --- Whole or not at all --------------------------------------------------------------------------------------------
