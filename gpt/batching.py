@@ -33,7 +33,7 @@ class Batcher:
         most_rows: texts that are computed side by side. With more readers than that they take turns of 32 tokens; the
             keys and values of a text that waits are kept, as `stream_tokens` keeps them.
         limiter: entered for every computation, and left after it: what bounds how many go on at the same time, with
-            whatever else is computed at it.
+            whatever else enters it. None bounds nothing.
 
     Raises:
         ValueError, TypeError: `most_rows` is not a whole number of at least 1.
@@ -45,9 +45,8 @@ class Batcher:
         self._limiter = limiter or nullcontext()
         self._calling = threading.Lock()  # whoever calls the model itself: it is in evaluation mode meanwhile
         self._decoding = _Circle(_Decoding(model), most_rows, self._limiter)
-        self._rereading = _Circle(
-            _Rereading(model, self._calling), most_rows, self._limiter
-        )  # apart: it is many times slower
+        # Apart, because it is many times slower.
+        self._rereading = _Circle(_Rereading(model, self._calling), most_rows, self._limiter)
 
     def stream(
         self,
