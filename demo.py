@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 
-from gpt.limits import CLASSROOM, LAPTOP, SPACE
+from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
 from gpt.ui.app import create_demo, launch
 
 PASSWORD_VARIABLE = "GPT_LAB_PASSWORD"

@@ -14,21 +14,21 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
-from gpt.cards import MOST_WINDOWS, is_read_whole
-from gpt.checkpoint import Checkpoint, load_checkpoint, sweep
-from gpt.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
-from gpt.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
-from gpt.costs import parameter_count
-from gpt.distributed import PARALLEL, Group, ProcessLost, join, speaks_for_its_machine
-from gpt.generation import stream_text
-from gpt.model import GPT2
-from gpt.prepare import TOKENIZERS, prepare_text
-from gpt.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
-from gpt.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
-from gpt.recording import Recording
-from gpt.shipped import SHIPPED, findings, training_arguments
-from gpt.tokenizer import Tokenizer
-from gpt.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
+from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
+from gpt.checkpoints.folder import Checkpoint, load_checkpoint, sweep
+from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
+from gpt.checkpoints.shipped import SHIPPED, findings, training_arguments
+from gpt.costs.formulas import parameter_count
+from gpt.data.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.data.prepare import TOKENIZERS, prepare_text
+from gpt.data.tokenizer import Tokenizer
+from gpt.generation.stream import stream_text
+from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
+from gpt.model.gpt2 import GPT2
+from gpt.training.distributed import PARALLEL, Group, ProcessLost, join, speaks_for_its_machine
+from gpt.training.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
+from gpt.training.recording import Recording
+from gpt.training.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -276,7 +276,7 @@ def _run(recording: Recording) -> None:
 
 
 def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
-    from gpt.plots import loss_figure, save_figure  # matplotlib is slow to import, and rarely needed
+    from gpt.figures.plots import loss_figure, save_figure  # matplotlib is slow to import, and rarely needed
 
     references = {"uniform guessing": math.log(corpus.tokenizer.vocab_size)}
     if corpus.bigram_loss is not None:
@@ -381,8 +381,8 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from gpt.bench.machine import machine_text  # the rest of the benchmarks is loaded when one is run
     from gpt.bench.rows import as_json_line, as_text, table_head
+    from gpt.costs.machine import machine_text  # the rest of the benchmarks is loaded when one is run
 
     print(f"{machine_text()}\n\n{table_head()}", flush=True)
     names = BENCHMARKS if "all" in options.names else dict.fromkeys(options.names)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gpt.__main__ as command_line
 from gpt import GPT2, RECIPES, Corpus, GPTConfig, TrainConfig, Trainer
-from gpt.distributed import Group, Replicas, Shards, join
+from gpt.training.distributed import Group, Replicas, Shards, join
 
 SIZE = {"embed_size": 16, "num_heads": 2, "hidden_size": 32, "num_layers": 2, "context_length": 16}
 STEADY = {"batch_size": 8, "eval_windows": 4, "device": "cpu", "precision": "float32"}

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from gpt import GPT2, Corpus, TrainConfig, Trainer, save_checkpoint
-from gpt.config import make_config
+from gpt.model.config import make_config
 from gpt.ui.app import create_demo, launch  # before gradio, whose telemetry it turns off
-from gpt.ui.train_tab import TrainSettings
+from gpt.ui.train.tab import TrainSettings
 
 import gradio as gr  # isort: skip
 
@@ -112,7 +112,7 @@ def numeric_controls() -> list[str]:
 
 
 def _sizes() -> Any:
-    from gpt.ui.train_tab import SIZES
+    from gpt.ui.train.tab import SIZES
 
     return SIZES
 

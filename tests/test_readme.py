@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gpt import load_checkpoint
-from gpt.config import changes_from_gpt2
-from gpt.costs import parameter_count
-from gpt.shipped import SHIPPED
+from gpt.checkpoints.shipped import SHIPPED
+from gpt.costs.formulas import parameter_count
+from gpt.model.config import changes_from_gpt2
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

@@ -9,10 +9,10 @@ import torch
 
 from gpt.bench.rows import Row
 from gpt.bench.turns import progress
-from gpt.config import GPTConfig, make_config
-from gpt.costs import cache_bytes
-from gpt.generation import stream_tokens
-from gpt.model import GPT2
+from gpt.costs.formulas import cache_bytes
+from gpt.generation.stream import stream_tokens
+from gpt.model.config import GPTConfig, make_config
+from gpt.model.gpt2 import GPT2
 
 
 @dataclass(frozen=True)

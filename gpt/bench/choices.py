@@ -14,8 +14,8 @@ from gpt.bench.learn import Runner
 from gpt.bench.peers import pytorchs_muon
 from gpt.bench.rows import Row
 from gpt.bench.turns import progress, threads_text
-from gpt.corpus import Corpus
-from gpt.recipes import TrainConfig
+from gpt.data.corpus import Corpus
+from gpt.training.recipes import TrainConfig
 
 FAST = TrainConfig()
 
@@ -54,7 +54,7 @@ CHOICES = {
     ),
     "stack": Choice(
         "equal matrices go through Muon's iteration together, instead of torch.optim.Muon's one after another",
-        instead=lambda: patch("gpt.optimizers.StackedMuon", pytorchs_muon),
+        instead=lambda: patch("gpt.training.optimizers.StackedMuon", pytorchs_muon),
     ),
 }
 

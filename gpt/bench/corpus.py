@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpt.bench.turns import progress
-from gpt.corpus import Corpus, CorpusUnavailable, load_corpus
+from gpt.data.corpus import Corpus, CorpusUnavailable, load_corpus
 
 
 def shakespeare_or_docs(given: Corpus | None = None) -> tuple[Corpus, str]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from gpt.bench.peers import MISSING, gpt2_peer
 from gpt.bench.rows import Row, in_pairs, timed_row
 from gpt.bench.turns import in_turns, threads
-from gpt.config import GPTConfig, make_config
-from gpt.generation import stream_tokens
-from gpt.model import GPT2
+from gpt.generation.stream import stream_tokens
+from gpt.model.config import GPTConfig, make_config
+from gpt.model.gpt2 import GPT2
 
 GOAL_BARE_SHARE = 1 / 3
 

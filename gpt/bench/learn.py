@@ -13,12 +13,12 @@ from torch import Tensor
 from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.rows import Row, in_pairs
 from gpt.bench.turns import progress, threads_text
-from gpt.config import make_config
-from gpt.corpus import Corpus
-from gpt.model import GPT2
-from gpt.recipes import RECIPES, TrainConfig
-from gpt.timing import spread
-from gpt.trainer import Trainer, evaluate
+from gpt.costs.timing import spread
+from gpt.data.corpus import Corpus
+from gpt.model.config import make_config
+from gpt.model.gpt2 import GPT2
+from gpt.training.recipes import RECIPES, TrainConfig
+from gpt.training.trainer import Trainer, evaluate
 
 # What nanoGPT's README gives for its CPU recipe on Tiny Shakespeare, and what a run of it here on Python 3.11's own
 # documentation ended at: the targets of --quick, which does not wait for the recipe's end.

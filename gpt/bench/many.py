@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gpt.batching import Batcher
 from gpt.bench.rows import Row, timed_row
 from gpt.bench.turns import in_turns, threads
-from gpt.config import make_config
-from gpt.generation import stream_tokens
-from gpt.model import GPT2
+from gpt.generation.engine import Batcher
+from gpt.generation.stream import stream_tokens
+from gpt.model.config import make_config
+from gpt.model.gpt2 import GPT2
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt.config import GPTConfig
+from gpt.model.config import GPTConfig
 
 MISSING = "The peer is missing: transformers is not installed (pip install -r tests/requirements.txt)."
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpt.timing import spread
+from gpt.costs.timing import spread
 
 WIDTH = 118  # of the table
 
@@ -25,7 +25,7 @@ class Row:
         ours, peer: the figures, medians over repeats; None where there is none.
         unit: of both.
         ratio: what the goal is for; how many times better ours is, unless `measured` says otherwise.
-        spread: of the ratio over the repeats, as `gpt.timing.spread`.
+        spread: of the ratio over the repeats, as `gpt.costs.timing.spread`.
         goal: what the ratio is to be; None where it is only to be known.
         aim: whether it is to be at least that, at most, or exactly.
         more: further figures, by name.

@@ -20,7 +20,7 @@ from typing import Any
 
 from gpt.bench.rows import Row, in_pairs
 from gpt.bench.turns import progress
-from gpt.timing import spread
+from gpt.costs.timing import spread
 
 DEMO = Path(__file__).parents[2] / "demo.py"
 

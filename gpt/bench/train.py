@@ -18,12 +18,12 @@ from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.peers import MISSING, gpt2_peer, pytorchs_muon
 from gpt.bench.rows import Row, in_pairs, timed_row
 from gpt.bench.turns import in_turns, threads_text
-from gpt.config import make_config
-from gpt.corpus import BatchStream, Corpus
-from gpt.model import GPT2
-from gpt.optimizers import build_optimizers
-from gpt.recipes import TrainConfig
-from gpt.trainer import Trainer
+from gpt.data.corpus import BatchStream, Corpus
+from gpt.model.config import make_config
+from gpt.model.gpt2 import GPT2
+from gpt.training.optimizers import build_optimizers
+from gpt.training.recipes import TrainConfig
+from gpt.training.trainer import Trainer
 
 # The default recipe on a run so long that its rates do not fall and nothing is evaluated while it is timed.
 ENDLESS = TrainConfig(max_steps=10**6, eval_interval=10**6, eval_windows=1, sample_length=0, device="cpu")
@@ -63,7 +63,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     works: dict[str, Callable[[], object]] = {"ours": _ours(GPT2.from_config(config), corpus, setting)}
     theirs = gpt2_peer(config)
     if theirs is not None:
-        with patch("gpt.optimizers.StackedMuon", pytorchs_muon):
+        with patch("gpt.training.optimizers.StackedMuon", pytorchs_muon):
             works["peer"] = _peer(theirs, corpus, setting)
         works["peer with our Muon"] = _peer(gpt2_peer(config), corpus, setting)
     seconds = in_turns(works, setting.repeats, "train", setting.most_seconds)

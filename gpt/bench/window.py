@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from gpt.attention import MultiHeadSelfAttention
-from gpt.banded import banded_attention
 from gpt.bench.peers import MISSING, mistral_peer
 from gpt.bench.rows import Row, in_pairs, timed_row
 from gpt.bench.turns import in_turns, progress, threads_text
-from gpt.positions import RotaryPositionalEncoding
-from gpt.timing import fitted_exponent, forward_and_backward, spread
+from gpt.costs.timing import fitted_exponent, forward_and_backward, spread
+from gpt.model.attention import MultiHeadSelfAttention
+from gpt.model.banded import banded_attention
+from gpt.model.positions import RotaryPositionalEncoding
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,16 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from gpt.limits import LARGEST_UPLOAD, MOST_SESSIONS, Limits
-from gpt.runs import Runs
-from gpt.ui.attention_tab import build_attention_tab
+from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, Limits
+from gpt.runs.scheduler import Runs
+from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.compare_tab import build_compare_tab
-from gpt.ui.cost_tab import build_cost_tab
+from gpt.ui.compare.tab import build_compare_tab
+from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.headers import SecurityHeaders
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
-from gpt.ui.train_tab import SECONDS_BETWEEN_UPDATES, build_train_tab
+from gpt.ui.train.tab import SECONDS_BETWEEN_UPDATES, build_train_tab
 
 TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
 

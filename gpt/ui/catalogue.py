@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-import gpt
-from gpt.config import VARIANTS, variant_name
-from gpt.folders import list_checkpoints, snapshot_steps
-from gpt.limits import MOST_UPLOADS
-from gpt.run import Member, Run
-from gpt.runs import Runs
-from gpt.tokenizer import Tokenizer
+from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
+from gpt.data.tokenizer import Tokenizer
+from gpt.model.config import VARIANTS, variant_name
+from gpt.runs.limits import MOST_UPLOADS
+from gpt.runs.run import Member, Run
+from gpt.runs.scheduler import Runs
 from gpt.ui.limiter import COMPUTING
+
+if TYPE_CHECKING:
+    from gpt.checkpoints.folder import Checkpoint
+    from gpt.generation.engine import Batcher
+    from gpt.model.gpt2 import GPT2
 
 ORIGINAL = "original/gpt2"
 
@@ -39,13 +43,15 @@ class ReadyModel:
     label: str
     note: str
     variant: str
-    model: gpt.model.GPT2
+    model: GPT2
     tokenizer: Tokenizer
 
     @cached_property
-    def batcher(self) -> gpt.batching.Batcher:
+    def batcher(self) -> Batcher:
         """Through which all who generate with it share the work."""
-        return gpt.batching.Batcher(self.model, limiter=COMPUTING)
+        from gpt.generation.engine import Batcher
+
+        return Batcher(self.model, limiter=COMPUTING)
 
 
 class Catalogue:
@@ -64,7 +70,7 @@ class Catalogue:
         self._runs = runs
         names = list_checkpoints(folder)
         self.shipped = sorted(names, key=lambda name: [*VARIANTS, name].index(name))  # gpt2 first, the rest after it
-        self._checkpoints: dict[str, gpt.checkpoint.Checkpoint] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
         self._uploads: OrderedDict[str, ReadyModel] = OrderedDict()
         self._original: ReadyModel | None = None
         self._in_use: WeakValueDictionary[tuple[str, ...], ReadyModel] = WeakValueDictionary()
@@ -141,7 +147,9 @@ class Catalogue:
         return (folder, None) if int(step) == self._shipped_best_step(folder) else None
 
     def _shipped_best_step(self, folder: str) -> int:
-        best = gpt.trainer.best_event(self.checkpoint(folder).history)
+        from gpt.training.trainer import best_event
+
+        best = best_event(self.checkpoint(folder).history)
         return 0 if best is None else best.step
 
     def _trained(self, name: Any) -> tuple[Run, Member, int | None] | None:
@@ -154,11 +162,13 @@ class Catalogue:
             return None
         return run, run.members[int(number)], int(step) if step else None
 
-    def checkpoint(self, name: str) -> gpt.checkpoint.Checkpoint:
+    def checkpoint(self, name: str) -> Checkpoint:
         """A shipped checkpoint, loaded once."""
+        from gpt.checkpoints.folder import load_checkpoint
+
         with self._lock:
             if name not in self._checkpoints:
-                self._checkpoints[name] = gpt.checkpoint.load_checkpoint(self._folder / name)
+                self._checkpoints[name] = load_checkpoint(self._folder / name)
             return self._checkpoints[name]
 
     def upload(self, content: bytes) -> str:
@@ -167,7 +177,9 @@ class Catalogue:
         Raises:
             CheckpointError: the file is not a sound checkpoint.
         """
-        checkpoint = gpt.uploads.load_checkpoint_zip(content)
+        from gpt.checkpoints.upload import load_checkpoint_zip
+
+        checkpoint = load_checkpoint_zip(content)
         variant = variant_name(checkpoint.config)
         name = f"upload/{secrets.token_hex(8)}"
         ready = ReadyModel(variant, "uploaded", variant, checkpoint.model, checkpoint.tokenizer)
@@ -183,20 +195,25 @@ class Catalogue:
         Raises:
             PretrainedUnavailable: it is not here and cannot be fetched.
         """
+        from gpt.checkpoints.pretrained import load_pretrained
+
         if self._original is None:
-            model, tokenizer = gpt.pretrained.load_pretrained("gpt2")
+            model, tokenizer = load_pretrained("gpt2")
             note = "the published weights, trained on 40 GB of web text"
             self._original = ReadyModel("GPT-2, original", note, "other", model.eval(), tokenizer)
         return ORIGINAL
 
     def _of_shipped(self, name: str, step: int | None) -> ReadyModel:
+        from gpt.checkpoints.folder import load_snapshot
+        from gpt.model.gpt2 import GPT2
+
         checkpoint = self.checkpoint(name)
         if step is None:
             steps = checkpoint.history[-1].step if checkpoint.history else 0
             model, when = checkpoint.model, f"{steps:,} steps"
         else:
-            model, when = gpt.model.GPT2.from_config(checkpoint.config).eval(), f"at step {step:,}"
-            model.load_weights(gpt.checkpoint.load_snapshot(self._folder / name, step))
+            model, when = GPT2.from_config(checkpoint.config).eval(), f"at step {step:,}"
+            model.load_weights(load_snapshot(self._folder / name, step))
         note = f"shipped; {when} on {checkpoint.corpus.get('name', 'a text')}"
         ready = ReadyModel(name, note, variant_name(checkpoint.config), model, checkpoint.tokenizer)
         return self._in_use.setdefault(("shipped", name, str(step)), ready)

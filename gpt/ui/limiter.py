@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 
-from gpt.limits import Limits
+from gpt.runs.limits import Limits
 
 
 class Limiter:

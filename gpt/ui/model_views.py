@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from gpt.batching import BatchedStream
-from gpt.costs import cache_bytes, parameter_count
-from gpt.generation import evaluation_mode, next_token_probabilities
-from gpt.probes import read_text
+from gpt.costs.formulas import cache_bytes, parameter_count
+from gpt.generation.engine import BatchedStream
+from gpt.generation.stream import evaluation_mode, next_token_probabilities
+from gpt.interpret.attention_maps import read_text
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import sentence

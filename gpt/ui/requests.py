@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-import gpt
-from gpt.config import check_number, check_whole_number
+from gpt.data.corpus import CorpusUnavailable
+from gpt.model.config import check_number, check_whole_number
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def one_sentence() -> Iterator[None]:
     """Show what a person can set right as one sentence on the page; faults of ours stay in the log."""
     try:
         yield
-    except (ValueError, TypeError, gpt.corpus.CorpusUnavailable) as error:
+    except (ValueError, TypeError, CorpusUnavailable) as error:
         raise gr.Error(sentence(error), duration=6, print_exception=False) from None
     except OSError as error:  # a full disk, a folder that may only be read
         _log.warning("a file could not be written: %s", error.strerror)

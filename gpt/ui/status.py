@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from gpt.runs import Runs
+from gpt.runs.scheduler import Runs
 
 _SECONDS_BETWEEN_LOOKS = 5
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from gpt.colours import OTHER_DASHES, VARIANT_COLOURS, VARIANT_DASHES
+from gpt.figures.colours import OTHER_DASHES, VARIANT_COLOURS, VARIANT_DASHES
 
 _PALETTE = {
     # name: (light page, dark page)

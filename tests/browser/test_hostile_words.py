@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from test_walk import DEVICES, PATIENCE, Visitor, Witness, at_least
 
 from gpt import GPT2, Corpus, save_checkpoint
-from gpt.config import make_config
+from gpt.model.config import make_config
 
 pytestmark = pytest.mark.browser
 

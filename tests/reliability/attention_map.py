@@ -23,7 +23,7 @@ from browser.conftest import FLAGS, find_chromium
 from served import serve
 
 from gpt import GPT2, CharTokenizer, save_checkpoint
-from gpt.config import make_config
+from gpt.model.config import make_config
 from gpt.ui.app import create_demo
 
 TEXT = ("To be, or not to be, that is the question: " * 6)[:256]

@@ -19,18 +19,18 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-import gpt
-from gpt.config import VARIANTS, make_config
-from gpt.limits import LAPTOP
-from gpt.recipes import RECIPES, TrainConfig
-from gpt.run import RunRequest
-from gpt.runs import Runs
+from gpt import Corpus
+from gpt.model.config import VARIANTS, make_config
+from gpt.runs.limits import LAPTOP
+from gpt.runs.run import RunRequest
+from gpt.runs.scheduler import Runs
+from gpt.training.recipes import RECIPES, TrainConfig
 
 RATIOS = (0.8, 1.0)  # held to
 STEPS = 3
 
 
-def largest(variant: str, recipe: str, corpus: gpt.corpus.Corpus, most_megabytes: float) -> RunRequest:
+def largest(variant: str, recipe: str, corpus: Corpus, most_megabytes: float) -> RunRequest:
     """A run of the largest model and batch that are allowed."""
     config = make_config(
         variant, corpus.tokenizer.vocab_size, num_layers=6, num_heads=6, embed_size=192, context_length=256
@@ -48,7 +48,7 @@ def largest(variant: str, recipe: str, corpus: gpt.corpus.Corpus, most_megabytes
 def taken(variant: str, recipe: str, most_megabytes: float) -> tuple[float, float]:
     """Megabytes that a run took at most, and that were reckoned with; for a process that has done nothing yet."""
     runs = Runs(LAPTOP)
-    corpus = gpt.corpus.Corpus.from_text("Shakespeare's alphabet", "To be, or not to be: that is the question.\n" * 999)
+    corpus = Corpus.from_text("Shakespeare's alphabet", "To be, or not to be: that is the question.\n" * 999)
     small = RunRequest(
         (("gpt2", make_config("gpt2", corpus.tokenizer.vocab_size, num_layers=1, num_heads=1, embed_size=8)),),
         corpus.sha256,
@@ -62,7 +62,7 @@ def taken(variant: str, recipe: str, most_megabytes: float) -> tuple[float, floa
     return _status("VmHWM") - before, (request.held_bytes + request.working_bytes) / 1e6
 
 
-def _finish(runs: Runs, request: RunRequest, corpus: gpt.corpus.Corpus) -> None:
+def _finish(runs: Runs, request: RunRequest, corpus: Corpus) -> None:
     run = runs.submit(request, corpus, "somebody")
     while not run.is_over:
         runs.watched(run)

@@ -11,12 +11,12 @@ import pytest
 import torch
 from served import ANNA, controls, save_small_models, serve
 
-from gpt.limits import Limits
-from gpt.run import Run
-from gpt.runs import Runs
+from gpt.runs.limits import Limits
+from gpt.runs.run import Run
+from gpt.runs.scheduler import Runs
 from gpt.ui.app import create_demo
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.train_tab import TrainHandlers
+from gpt.ui.train.tab import TrainHandlers
 
 
 @pytest.fixture(scope="session", autouse=True)

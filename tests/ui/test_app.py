@@ -16,7 +16,7 @@ from served import SHIPPED, assert_same_weights, assert_sentence, controls, sett
 
 from gpt import attention_maps, load_checkpoint
 from gpt.ui.app import create_demo
-from gpt.ui.train_settings import SIZES
+from gpt.ui.train.settings import SIZES
 
 PUBLIC = {
     *("/train", "/watch", "/pause", "/step_once", "/stop", "/restart", "/branch", "/export"),

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from served import CONTEXT, SNAPSHOT, assert_same_weights, refuses, unpack_attention
 
 from gpt import GPT2, attention_maps
-from gpt.ablation import silenced
-from gpt.generation import extend_ids
-from gpt.run import Run
-from gpt.runs import Runs
-from gpt.ui.attention_tab import AttentionHandlers
+from gpt.generation.stream import extend_ids
+from gpt.interpret.ablation import silenced
+from gpt.runs.run import Run
+from gpt.runs.scheduler import Runs
+from gpt.ui.attention.tab import AttentionHandlers
 from gpt.ui.catalogue import Catalogue, at_step
 
 TEXT = "The lazy dog dreams, and runs."

@@ -10,9 +10,9 @@ import pytest
 import torch
 from served import SHIPPED, SNAPSHOT
 
-from gpt.checkpoint import load_snapshot
-from gpt.run import Run
-from gpt.runs import Runs
+from gpt.checkpoints.folder import load_snapshot
+from gpt.runs.run import Run
+from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue, at_step
 
 

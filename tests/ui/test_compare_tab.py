@@ -18,10 +18,10 @@ import torch
 from served import CONTEXT, NO_NUMBERS, collect, refuses
 
 from gpt import Corpus, PretrainedUnavailable, evaluate, save_checkpoint, stream_text
-from gpt.limits import LONGEST_PROMPT, MOST_COMPARED
-from gpt.run import Run
+from gpt.runs.limits import LONGEST_PROMPT, MOST_COMPARED
+from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.compare_tab import CompareHandlers, from_address
+from gpt.ui.compare.tab import CompareHandlers, from_address
 
 BOTH = ["shipped/gpt2", "shipped/sliding-window"]
 ASKED: dict[str, Any] = {
@@ -335,7 +335,7 @@ def test_the_original_that_cannot_be_fetched_is_explained(
     def offline(_: str) -> None:
         raise PretrainedUnavailable("gpt2 could not be fetched; connect to the network")
 
-    monkeypatch.setattr("gpt.pretrained.load_pretrained", offline)
+    monkeypatch.setattr("gpt.checkpoints.pretrained.load_pretrained", offline)
     with refuses("could not be fetched"):
         compare_tab.fetch_original([], BOTH)
 

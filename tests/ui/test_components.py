@@ -13,7 +13,7 @@ import torch
 from served import assert_same_weights, unpack_attention
 
 from gpt import GPTConfig, attention_mask
-from gpt.costs import flops_by_part, parameters_by_part
+from gpt.costs.formulas import flops_by_part, parameters_by_part
 from gpt.ui import components
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value

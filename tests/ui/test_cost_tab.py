@@ -14,16 +14,17 @@ import torch
 from served import NO_NUMBERS, collect, refuses
 
 from gpt import GPT2
-from gpt.config import VARIANTS
-from gpt.costs import cache_bytes, flops_by_part, parameters_by_part
-from gpt.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE
-from gpt.run import Run
-from gpt.ui import cost_tab, cost_views
+from gpt.costs.formulas import cache_bytes, flops_by_part, parameters_by_part
+from gpt.model.config import VARIANTS
+from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE
+from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.cost_settings import LONGEST, PASSES, TimingSettings
-from gpt.ui.cost_tab import CHOSEN_MODELS, CostHandlers
-from gpt.ui.cost_views import AttentionTiming, CacheMeasurement, formula_bytes, repeats_at
-from gpt.ui.train_settings import SIZES, SMALL
+from gpt.ui.cost import tab as cost_tab
+from gpt.ui.cost import views as cost_views
+from gpt.ui.cost.settings import LONGEST, PASSES, TimingSettings
+from gpt.ui.cost.tab import CHOSEN_MODELS, CostHandlers
+from gpt.ui.cost.views import AttentionTiming, CacheMeasurement, formula_bytes, repeats_at
+from gpt.ui.train.settings import SIZES, SMALL
 
 ASKED = (16, "forward only", 512)
 LENGTHS = [64, 128, 256, 512]

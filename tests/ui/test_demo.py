@@ -13,7 +13,7 @@ import pytest
 from served import serve
 
 import demo
-from gpt.limits import CLASSROOM, LAPTOP, SPACE
+from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
 
 
 @pytest.fixture

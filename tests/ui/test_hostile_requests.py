@@ -120,7 +120,10 @@ def test_wrong_numbers_of_arguments_are_answered(address: str) -> None:
     "path",
     [
         *("/etc/passwd", "/proc/self/environ", "/proc/self/cmdline", "../../../../etc/passwd", "..%2f..%2fetc/passwd"),
-        *(str(PROJECT / name) for name in ("README.md", "demo.py", "gpt/model.py", "trained_models/gpt2/config.json")),
+        *(
+            str(PROJECT / name)
+            for name in ("README.md", "demo.py", "gpt/model/gpt2.py", "trained_models/gpt2/config.json")
+        ),
         *("README.md", "demo.py", ".git/config", "http://127.0.0.1:9/x", "file:///etc/passwd", "\\\\host\\share"),
     ],
 )

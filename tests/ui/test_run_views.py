@@ -11,11 +11,11 @@ import pytest
 from served import SHIPPED, story_corpus
 
 from gpt import TrainConfig
-from gpt.config import make_config
-from gpt.run import Run, RunRequest
-from gpt.runs import Runs
+from gpt.model.config import make_config
+from gpt.runs.run import Run, RunRequest
+from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.run_views import references, run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
+from gpt.ui.train.views import references, run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
 
 SIZE = {"embed_size": 16, "num_heads": 2, "num_layers": 2, "context_length": 16}
 

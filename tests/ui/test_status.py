@@ -10,8 +10,8 @@ import httpx
 import pytest
 from served import ANNA
 
-from gpt.run import Run, RunRefused
-from gpt.runs import Runs
+from gpt.runs.run import Run, RunRefused
+from gpt.runs.scheduler import Runs
 from gpt.ui.status import status_page
 
 

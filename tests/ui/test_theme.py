@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpt import VARIANTS
-from gpt.colours import VARIANT_COLOURS
+from gpt.figures.colours import VARIANT_COLOURS
 from gpt.ui import theme
 from gpt.ui.theme import page_theme, stylesheet, variant_style
 

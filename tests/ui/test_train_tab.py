@@ -31,13 +31,13 @@ from served import (
 
 import gpt
 from gpt import VARIANTS, CorpusUnavailable
-from gpt.exports import corpus_text
-from gpt.run import Run
-from gpt.runs import Runs
-from gpt.ui import train_settings as module
+from gpt.runs.exports import corpus_text
+from gpt.runs.run import Run
+from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.train_settings import CONTEXTS, LARGEST_OWN_TEXT, OWN_TEXT, SIZES, TrainSettings, preview_text
-from gpt.ui.train_tab import TrainHandlers, read_upload
+from gpt.ui.train import settings as module
+from gpt.ui.train.settings import CONTEXTS, LARGEST_OWN_TEXT, OWN_TEXT, SIZES, TrainSettings, preview_text
+from gpt.ui.train.tab import TrainHandlers, read_upload
 
 FOREVER = 5000  # steps; no test waits for their end
 FOUR_HEADS = next(name for name, size in SIZES.items() if size["num_heads"] == 4)
@@ -200,14 +200,14 @@ def test_a_refusal_leaves_the_visitors_run_alone(train_tab: TrainHandlers, start
 @pytest.fixture
 def no_shakespeare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny Shakespeare cannot be had."""
-    load = gpt.corpus.load_corpus
+    load = gpt.data.corpus.load_corpus
 
     def unavailable(name: str) -> Any:
         if name == "shakespeare":
             raise CorpusUnavailable("Tiny Shakespeare could not be fetched")
         return load(name)
 
-    monkeypatch.setattr(gpt.corpus, "load_corpus", unavailable)
+    monkeypatch.setattr(gpt.data.corpus, "load_corpus", unavailable)
     module._named_corpus.cache_clear()
 
 

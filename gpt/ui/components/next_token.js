@@ -12,7 +12,7 @@ const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cn}\p{Co}]/gu; // characters that le
 const state = { settings: null, given: '', pointed: null, waiting: 0 };
 let columns = [];
 
-// ---- from logits to probabilities, step by step as next_token_probabilities in gpt/generation.py ----
+// ---- from logits to probabilities, step by step as next_token_probabilities in gpt/generation/stream.py ----
 
 function normalised(weights, rest) {
   const total = weights.reduce((sum, weight) => sum + weight, rest);

@@ -19,7 +19,7 @@ def next_token(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     - "rest", the logsumexp of the logits that were not sent, or None where all were;
     - "vocab_size", how many tokens the model knows; only needed, to count the others, where "rest" is given.
 
-    The browser does to the logits what `gpt.generation.next_token_probabilities` does. With `rest`, the result is the
+    The browser does to the logits what `next_token_probabilities` does. With `rest`, the result is the
     same too, except at temperatures other than 0 and 1 without top-k, where only the tokens sent count, and with a
     top-p that reaches into the rest, which is cut to within one token; a note in the column says the former.
 

@@ -1,0 +1,331 @@
+"""Checkpoint folders: a trained model as a few files that people and programs can read, and none that runs code.
+
+    config.json                  the model's configuration, how it was trained, on what, and what came of it
+    tokenizer.json               the vocabulary
+    model.safetensors            the weights of the best evaluation
+    history.jsonl                one training event a line
+    README.md                    a card that says all this in words
+    snapshot-000100.safetensors  the model on its way, here after 100 steps, in a byte a weight; if asked for
+    training.safetensors         only while a run is unfinished: all that is needed to go on exactly
+
+A folder is written beside its place and renamed into it, so a reader sees the old one or the new one, never half.
+A folder from a stranger is checked (sizes, names, shapes) before memory is taken for its weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from gpt.checkpoints.card import card_text
+from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
+from gpt.checkpoints.listing import snapshot_name, snapshot_steps
+from gpt.checkpoints.quantization import rounded, rounded_kinds, unrounded
+from gpt.costs.formulas import parameter_count
+from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
+from gpt.model.config import GPTConfig, variant_name
+from gpt.model.gpt2 import GPT2
+from gpt.training.recipes import TrainConfig
+from gpt.training.trainer import TrainEvent, TrainingState
+
+_FORMAT = "gpt-lab-1"
+_LARGEST_HISTORY = 20_000_000  # bytes
+_LARGEST_WEIGHTS = 2_000_000_000  # bytes
+_MOST_LAYERS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model with all that was saved beside it.
+
+    Attributes:
+        model: with the weights loaded, in evaluation mode.
+        tokenizer: its vocabulary.
+        config: the model's configuration.
+        history: training events, oldest first; empty if none were saved.
+        train_config: how it was trained, or None.
+        corpus: {"name", "sha256", ...} of what it learned from; empty if unknown.
+        result: what was measured of the finished model, as `measured_result` gives it; else empty.
+        snapshot_steps: the steps for which `load_snapshot` has weights.
+    """
+
+    model: GPT2
+    tokenizer: Tokenizer
+    config: GPTConfig
+    history: tuple[TrainEvent, ...] = ()
+    train_config: TrainConfig | None = None
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    snapshot_steps: tuple[int, ...] = ()
+
+
+# --- Saving ---------------------------------------------------------------------------------------------------------
+
+
+def save_checkpoint(
+    folder: str | Path,
+    model: GPT2,
+    tokenizer: Tokenizer,
+    *,
+    history: Sequence[TrainEvent] = (),
+    train_config: TrainConfig | None = None,
+    corpus: Mapping[str, Any] | None = None,
+    training_state: TrainingState | None = None,
+    result: Mapping[str, Any] | None = None,
+    snapshots: Mapping[int, Mapping[str, Tensor]] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint folder, in one step as far as a reader can tell; an older one in its place is replaced.
+
+    With a `training_state`, model.safetensors gets its best weights and training.safetensors the rest, whatever
+    weights the model has at this moment. `result` is what `measured_result` gave, `snapshots` are weights by
+    step, and `dtype` is what model.safetensors is written in: float32, or float16 for half the size.
+
+    Raises:
+        CheckpointError: something that is not a checkpoint lies in the folder's place.
+        OSError: the disk is full or the place cannot be written; what was there before is unharmed.
+    """
+    folder = Path(folder)
+    sweep(folder)
+    is_other_folder = folder.is_dir() and not (folder / "config.json").is_file() and any(folder.iterdir())
+    if is_other_folder or (folder.exists() and not folder.is_dir()):
+        raise CheckpointError(f"{folder} exists and is not a checkpoint; choose another folder, or empty this one")
+    best = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
+    progress: dict[str, Any] | None = None
+    if training_state is not None:
+        best = _below("best/", training_state.tensors)
+        progress = {f.name: getattr(training_state, f.name) for f in fields(TrainingState) if f.name != "tensors"}
+    weights = save_tensors({name: weight.to(dtype) for name, weight in best.items()}, metadata={"format": "pt"})
+    description = {
+        "format": _FORMAT,
+        "variant": variant_name(model.config),
+        "model": asdict(model.config),
+        "training": None if train_config is None else asdict(train_config),
+        "corpus": dict(corpus or {}),
+        "progress": progress,
+        "result": dict(result) | {"weights_sha256": hashlib.sha256(weights).hexdigest()} if result else None,
+    }
+    files: dict[str, bytes] = {
+        "config.json": _to_json(description, indent=2),
+        "tokenizer.json": _to_json(tokenizer_to_json(tokenizer)),
+        "model.safetensors": weights,
+        "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
+        "README.md": card_text(folder.name, description, history).encode("utf-8"),
+    }
+    for step, snapshot in (snapshots or {}).items():
+        files[snapshot_name(step)] = save_tensors(rounded(snapshot))
+    if training_state is not None:
+        rest = {name: tensor for name, tensor in training_state.tensors.items() if not name.startswith("best/")}
+        if rest:  # else it lies in parts beside the folder, see `gpt.training.distributed`
+            files["training.safetensors"] = save_tensors(rest)
+    _replace_folder(folder, files)
+
+
+def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    workplace = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+    try:
+        for name, content in files.items():
+            with open(workplace / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        workplace.chmod(0o755)  # mkdtemp's folders are for their owner only
+        retired = workplace.with_suffix(".old")
+        if folder.exists():
+            folder.rename(retired)
+        try:
+            workplace.rename(folder)
+        except OSError:
+            if retired.exists():
+                retired.rename(folder)
+            raise
+        shutil.rmtree(retired, ignore_errors=True)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Clear away what an interrupted save of a checkpoint folder left beside it.
+
+    A save that was cut off between its two renames leaves the old folder under a retired name: it gets its name back.
+    Nobody else may be saving the same folder meanwhile.
+    """
+    leftover_name = re.compile(rf"\.{re.escape(folder.name)}\.[^.]+\.(old|new)")
+    for leftover in [path for path in folder.parent.glob(".*") if leftover_name.fullmatch(path.name)]:
+        if leftover.suffix == ".old" and not folder.exists():
+            leftover.rename(folder)
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _to_json(value: Any, indent: int | None = None) -> bytes:
+    return (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+# --- Loading --------------------------------------------------------------------------------------------------------
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Load a checkpoint folder onto the CPU.
+
+    Raises:
+        CheckpointError: the folder is not a checkpoint, or a file in it is damaged or does not fit the others.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    config = _read_config(description, folder)
+    training = description.get("training")
+    train_config = None if training is None else _from_json(TrainConfig, training, folder)
+    corpus, result = (description.get(name) for name in ("corpus", "result"))
+    tokenizer = _read_tokenizer(folder / "tokenizer.json")
+    if tokenizer.vocab_size != config.vocab_size:
+        raise CheckpointError(
+            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
+        )
+    kinds = {name: (("F32", "F16"), shape) for name, shape in _shapes(config).items()}
+    weights = _read_weights(folder / "model.safetensors", kinds)
+    model = GPT2.from_config(config).eval()
+    model.load_weights(weights)
+    return Checkpoint(
+        model=model,
+        tokenizer=tokenizer,
+        config=config,
+        history=_read_history(folder / "history.jsonl"),
+        train_config=train_config,
+        corpus=corpus if isinstance(corpus, dict) else {},
+        result=result if isinstance(result, dict) else {},
+        snapshot_steps=snapshot_steps(folder),
+    )
+
+
+def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
+    """The weights that a checkpoint's model had after so many steps, rounded to a byte each: name -> float32 tensor.
+
+    Raises:
+        CheckpointError: there is none of that step, or as `load_checkpoint`.
+    """
+    folder = Path(folder)
+    config = _read_config(read_description(folder), folder)
+    if step not in snapshot_steps(folder):
+        raise CheckpointError(f"there is no snapshot of step {step}; there are {list(snapshot_steps(folder))}")
+    return unrounded(_read_weights(folder / snapshot_name(step), rounded_kinds(_shapes(config))))
+
+
+def load_training_state(folder: str | Path) -> TrainingState | None:
+    """What is needed to go on with the run in a checkpoint folder; None if it was saved without.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    folder = Path(folder)
+    progress = read_description(folder).get("progress")
+    if not progress or not (folder / "training.safetensors").is_file():
+        return None
+    best = read_tensors(folder / "model.safetensors", _LARGEST_WEIGHTS)
+    tensors = read_tensors(folder / "training.safetensors", _LARGEST_WEIGHTS)
+    present = {name: tensor.shape for name, tensor in _below("present/", tensors).items()}
+    average = {name: tensor.shape for name, tensor in _below("average/", tensors).items()}
+    if not present == {name: weight.shape for name, weight in best.items()} == (average or present):
+        raise CheckpointError("training.safetensors does not hold the weights that model.safetensors has")
+    if any(not re.fullmatch(r"(present|average)/.+|optimizer/[01]/\d{1,6}/\w+", name) for name in tensors):
+        raise CheckpointError("training.safetensors holds something that is not part of a training state")
+    try:
+        return TrainingState(**progress, tensors=tensors | {f"best/{name}": weight for name, weight in best.items()})
+    except TypeError:
+        raise CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's") from None
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What config.json says, nothing checked but its format; raises CheckpointError if it is not a checkpoint's."""
+    if not folder.is_dir():
+        sweep(folder)  # an interrupted save may have it under a retired name
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no checkpoint folder {str(folder)!r}; `python -m gpt train --out` makes one")
+    description = read_json(folder / "config.json")
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {_FORMAT} checkpoint")
+    return description
+
+
+def _read_config(description: Mapping[str, Any], folder: Path) -> GPTConfig:
+    """The model's configuration, refused if it asks for more memory than is given."""
+    config: GPTConfig = _from_json(GPTConfig, description.get("model"), folder)
+    if config.num_layers > _MOST_LAYERS:
+        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; at most {_MOST_LAYERS:,} are loaded")
+    if 4 * parameter_count(config) > _LARGEST_WEIGHTS:
+        raise CheckpointError(f"config.json asks for more weights than the {_LARGEST_WEIGHTS:,} bytes that are loaded")
+    return config
+
+
+def _shapes(config: GPTConfig) -> dict[str, torch.Size]:
+    """The shapes of a model's weights by name, without memory for them."""
+    with torch.device("meta"):
+        return {name: parameter.shape for name, parameter in GPT2.from_config(config).named_parameters()}
+
+
+def _from_json(kind: type[Any], values: Any, folder: Path) -> Any:
+    """A configuration from its JSON object, refused if a field is missing, unknown or not allowed."""
+    if not isinstance(values, dict):
+        raise CheckpointError(f"config.json in {folder} lacks the fields of {kind.__name__}")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"config.json in {folder} is not sound: {error}") from None
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    content = read_json(path)
+    try:
+        return tokenizer_from_json(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path.name} is not sound: {error}") from None
+
+
+def _read_weights(path: Path, expected: Mapping[str, tuple[Sequence[str], Sequence[int]]]) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, refused before they are read unless they are just those expected."""
+    check_tensors(path.name, list_tensors(path, _LARGEST_WEIGHTS), expected)
+    return read_tensors(path, _LARGEST_WEIGHTS)
+
+
+def _read_history(path: Path) -> tuple[TrainEvent, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(_event(json.loads(line)) for line in _lines(read_bytes(path, _LARGEST_HISTORY)))
+    except (ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path.name} is damaged; it should hold one training event a line") from None
+
+
+def _event(values: dict[str, Any]) -> TrainEvent:
+    """An event from its JSON object; raises TypeError if a field is missing, unknown or of another type."""
+    event = TrainEvent(**values)
+    for field_ in fields(TrainEvent):
+        value = getattr(event, field_.name)
+        allowed = {"int": (int,), "float": (int, float), "str": (str,)}[str(field_.type).partition(" ")[0]]
+        is_missing = value is None and "None" in str(field_.type)
+        if not is_missing and (isinstance(value, bool) or not isinstance(value, allowed)):
+            raise TypeError(f"{field_.name} is {value!r}")
+    return event
+
+
+def _lines(content: bytes) -> Iterable[str]:
+    return (line for line in content.decode("utf-8").split("\n") if line)

@@ -1,0 +1,156 @@
+"""What there is to take home: of a run its log, models, chart and a script; of attention its maps and weights."""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt.checkpoints.folder import save_checkpoint
+from gpt.data.corpus import CORPORA, Corpus
+from gpt.figures.plots import attention_figure, attention_grid_figure, loss_figure, save_figure
+from gpt.model.config import GPTConfig, variant_name
+from gpt.model.masks import attention_mask
+from gpt.runs.run import Member, Run
+from gpt.training.trainer import TrainEvent
+
+_TEXT_FILE = "text.txt"
+
+
+def export_run(run: Run, folder: Path) -> list[Path]:
+    """Write all files of a run into a folder that exists; returns them in the order to show.
+
+    A copy of another run has no script, because its first steps were made elsewhere.
+    """
+    files = [
+        _write_chart(run, folder / "chart.png"),
+        _write_chart(run, folder / "chart.svg"),
+        _write_history(run, folder / "history.csv"),
+        _write_models(run, folder / "models.zip"),
+    ]
+    if not run.request.copy_of:
+        script = folder / "reproduce.py"
+        script.write_text(reproduction_script(run), encoding="utf-8")
+        files.append(script)
+        if run.corpus.name not in CORPORA:
+            text = folder / _TEXT_FILE
+            text.write_text(corpus_text(run.corpus), encoding="utf-8", newline="")
+            files.append(text)
+    return files
+
+
+def export_attention(
+    weights: Tensor, config: GPTConfig, tokens: Sequence[str], chosen: tuple[int, int], label: str, folder: Path
+) -> list[Path]:
+    """Write what is to be seen of a model's attention over a text into a folder that exists.
+
+    Args:
+        weights: (num_layers, num_heads, T, T).
+        config: of the model.
+        tokens: the T tokens as text.
+        chosen: (layer, head) of the large map, from 0.
+        label: the model's name.
+        folder: where to write.
+
+    Returns:
+        The files: the large map and the grid of all heads as PNG and SVG, and the weights with their tokens and mask
+        as a NumPy archive.
+    """
+    layer, head = chosen
+    one = attention_figure(weights[layer, head], config, tokens, f"{label}: layer {layer + 1}, head {head + 1}")
+    every = attention_grid_figure(weights, config, f"{label}: all heads")
+    files = []
+    for name, figure in ((f"layer-{layer + 1}-head-{head + 1}", one), ("all-heads", every)):
+        for ending in ("png", "svg"):
+            files.append(folder / f"{name}.{ending}")
+            save_figure(figure, files[-1])
+    positions = torch.arange(len(tokens))
+    allowed = attention_mask(positions, positions, config.window_size, config.causal)
+    files.append(folder / "attention.npz")
+    np.savez_compressed(files[-1], weights=weights.numpy(), tokens=np.array(tokens), allowed=allowed.numpy())
+    return files
+
+
+def corpus_text(corpus: Corpus) -> str:
+    """The whole text of a corpus."""
+    return corpus.tokenizer.decode([*corpus.train_ids.tolist(), *corpus.validation_ids.tolist()])
+
+
+def _write_chart(run: Run, path: Path) -> Path:
+    curves = {_name(member): (variant_name(member.config), list(member.events)) for member in run.members}
+    save_figure(loss_figure(curves), path)
+    return path
+
+
+def _write_history(run: Run, path: Path) -> Path:
+    """Every event of every model, one a line, numbers in full; the samples are left out."""
+    columns = [field.name for field in fields(TrainEvent) if field.name != "sample"]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["model", "seed", *columns])
+        for member in run.members:
+            for event in list(member.events):
+                values = asdict(event)
+                writer.writerow([member.label, member.seed, *(values[column] for column in columns)])
+    return path
+
+
+def _write_models(run: Run, path: Path) -> Path:
+    """A checkpoint folder for each model that has begun to learn, in one archive."""
+    with TemporaryDirectory() as workplace, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in run.members:
+            if not member.kept_steps:
+                continue
+            folder = Path(workplace) / _name(member)
+            save_checkpoint(
+                folder,
+                member.model_at(),
+                run.corpus.tokenizer,
+                history=list(member.events),
+                train_config=replace(run.request.training, seed=member.seed),
+                corpus={"name": run.corpus.name, "sha256": run.corpus.sha256},
+            )
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"{folder.name}/{file.name}")
+    return path
+
+
+def _name(member: Member) -> str:
+    """A name for files: letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{member.label} seed {member.seed}".lower()).strip("-")
+
+
+def reproduction_script(run: Run, losses: int = 10) -> str:
+    """A Python script that trains the run's models anew and prints the first losses of each."""
+    corpus = run.corpus.name if run.corpus.name in CORPORA else _TEXT_FILE
+    models = "".join(f"    ({member.label!r}, {member.seed}): {member.config!r},\n" for member in run.members)
+    return f'''"""Prints the first {losses} training losses of a run of GPT Lab; run it beside the folder gpt/."""
+
+from dataclasses import replace
+from itertools import islice
+
+import torch
+
+from gpt import GPT2, GPTConfig, TrainConfig, load_corpus, train
+
+torch.set_num_threads(1)  # as the lab trains; another number rounds differently
+corpus = load_corpus({corpus!r})
+training = {run.request.training!r}
+models = {{
+{models}}}
+
+for (label, seed), config in models.items():
+    model = GPT2.from_config(config)
+    model.initialize(seed)
+    for event in islice(train(model, corpus, replace(training, seed=seed)), {losses + 1}):
+        if event.train_loss is not None:
+            print(label, seed, event.step, event.train_loss)
+'''

@@ -1,0 +1,300 @@
+"""What a look into a model shows, as the components of the Attention tab draw it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt.costs.formulas import flops_per_token
+from gpt.generation.stream import evaluation_mode, next_token_probabilities, stream_tokens
+from gpt.interpret.ablation import Silencing, difference_and_error, kv_reactions, silenced, token_losses_of
+from gpt.interpret.attention_maps import attention_maps
+from gpt.interpret.head_scores import MEASURES, head_numbers
+from gpt.interpret.receptive_field import influence, receptive_field
+from gpt.model.config import GPTConfig
+from gpt.model.gpt2 import GPT2
+from gpt.model.masks import attention_mask
+from gpt.runs.limits import LONGEST_LOOK
+from gpt.ui.catalogue import ReadyModel
+from gpt.ui.components.attention_map import attention_map_value, pack_attention
+from gpt.ui.components.head_table import head_table_value
+from gpt.ui.components.outcomes import outcomes_value
+from gpt.ui.components.receptive_field import receptive_field_value
+from gpt.ui.components.silence import silence_value
+from gpt.ui.theme import variant_style
+
+_MOST_CELLS = 36 * LONGEST_LOOK**2  # of all maps of a model together; more would be heavy to send
+_MOST_FLOPS = 5e11  # that a map of all silenced heads may take: some seconds on one core
+_MOST_BARS = 8
+
+
+@dataclass
+class Look:
+    """One look into one or two models, over one text.
+
+    Attributes:
+        models: one or two.
+        text, ids, tokens: what they read: as text, as token ids (T,), and as the text of each token.
+        silencing: what silencing costs in the first model, as far as it was measured, layer by layer.
+        heads, kv_heads: (layer, head) of those that are silenced in the first model now.
+        is_past: whether the same page has looked at something else since.
+    """
+
+    models: list[ReadyModel]
+    text: str
+    ids: Tensor
+    tokens: list[str]
+    silencing: list[Silencing] = field(default_factory=list)
+    heads: list[tuple[int, int]] = field(default_factory=list)
+    kv_heads: list[tuple[int, int]] = field(default_factory=list)
+    is_past: bool = False
+
+    @property
+    def first(self) -> ReadyModel:
+        """The model that the panels below the map are about."""
+        return self.models[0]
+
+    @property
+    def config(self) -> GPTConfig:
+        """Of the first model."""
+        return self.first.model.config
+
+
+def take_look(models: list[ReadyModel], text: str) -> Look:
+    """A look into these models over a text.
+
+    Raises:
+        ValueError: the text is empty, too long, has characters that a model does not know, or is cut into different
+            tokens by the two.
+    """
+    if not text:
+        raise ValueError("the text is empty; give at least one character to look at")
+    cut = []
+    for ready in models:
+        ids = ready.tokenizer.encode(text)
+        most = most_tokens(ready.model.config)
+        if len(ids) > most:
+            kind = "characters" if len(ids) == len(text) else "tokens"
+            raise ValueError(f"the text has {len(ids):,} {kind}; {ready.label} looks at {most} at most")
+        cut.append((ids, list(ready.tokenizer.decode_stream(ids))))
+    if any(tokens != cut[0][1] for _, tokens in cut):
+        raise ValueError("these two models cut the text into different tokens; choose two with the same vocabulary")
+    return Look(models, text, torch.tensor(cut[0][0]), cut[0][1])
+
+
+def most_tokens(config: GPTConfig) -> int:
+    """The longest text that can be looked at in a model, in tokens."""
+    return min(config.context_length, LONGEST_LOOK, math.isqrt(_MOST_CELLS // (config.num_layers * config.num_heads)))
+
+
+def map_view(look: Look) -> dict[str, Any]:
+    """Every head's attention, for `attention_map`."""
+    packs = []
+    for ready in look.models:
+        config = ready.model.config
+        packs.append(
+            pack_attention(
+                attention_maps(ready.model, ready_ids(ready, look)[None])[:, 0],
+                _allowed(config, len(look.tokens)),
+                look.tokens,
+                num_kv_heads=config.kv_heads,
+                window_size=config.window_size,
+                causal=config.causal,
+                label=ready.label,
+                colour=variant_style(ready.variant)["colour"],
+            )
+        )
+    return attention_map_value(packs)
+
+
+def ready_ids(ready: ReadyModel, look: Look) -> Tensor:
+    """The look's text in a model's own ids (T,); two vocabularies may number the same tokens differently."""
+    return look.ids if ready is look.first else torch.tensor(ready.tokenizer.encode(look.text))
+
+
+def _allowed(config: GPTConfig, length: int) -> Tensor:
+    positions = torch.arange(length)
+    return attention_mask(positions, positions, config.window_size, config.causal)
+
+
+def heads_view(look: Look) -> str:
+    """The numbers of every head, for `head_table`; as JSON in one piece, which Gradio's page does not walk through."""
+    config, ready = look.config, look.first
+    weights = attention_maps(ready.model, look.ids[None])[:, 0]
+    numbers = head_numbers(weights, _allowed(config, len(look.tokens)), look.ids)
+    shared = config.num_heads // config.kv_heads
+    rows = [
+        {
+            "layer": layer,
+            "head": head,
+            "kv": head // shared if shared > 1 else None,
+            "values": {key: number.means[layer, head].item() for key, number in numbers.items()},
+            "errors": {key: number.errors[layer, head].item() for key, number in numbers.items()},
+            "even": {key: number.even for key, number in numbers.items()},
+        }
+        for layer in range(config.num_layers)
+        for head in range(config.num_heads)
+    ]
+    columns = [
+        {"key": key, "name": measure.name, "definition": measure.definition, "unit": measure.unit}
+        for key, measure in MEASURES.items()
+    ]
+    note = (
+        "Means over the queries of this text, ± their standard error. The tick is what a head would score whose "
+        "attention is spread evenly over all keys it may read."
+    )
+    return head_table_value(ready.label, variant_style(ready.variant)["colour"], columns, rows, note)
+
+
+def silence_view(look: Look) -> str:
+    """What silencing costs, for `silence`: the layers measured so far, and what is silenced now."""
+    config, ready = look.config, look.first
+    is_shared = config.kv_heads < config.num_heads
+    whole = token_losses_of(ready.model, look.ids)
+
+    def layers(name: str, heads: int) -> list[list[float]]:
+        measured = [getattr(layer, name).tolist() for layer in look.silencing]
+        return [*measured, *([[math.nan] * heads] * (config.num_layers - len(measured)))]
+
+    return silence_value(
+        label=ready.label,
+        colour=variant_style(ready.variant)["colour"],
+        loss=whole.double().mean().item(),
+        tokens=len(whole),
+        costs=layers("costs", config.num_heads),
+        errors=layers("errors", config.num_heads),
+        kv_costs=layers("kv_costs", config.kv_heads) if is_shared else [],
+        kv_errors=layers("kv_errors", config.kv_heads) if is_shared else [],
+        kv_reactions=kv_reactions(ready.model, look.ids).tolist() if is_shared else [],
+        silenced=look.heads,
+        silenced_kv=look.kv_heads,
+        now=_change(token_losses_of(_quieter(look), look.ids), whole) if look.heads or look.kv_heads else None,
+    )
+
+
+def can_silence_all(config: GPTConfig, length: int) -> bool:
+    """Whether silencing every head in turn is little enough work to do at once."""
+    rows = config.num_heads + (config.kv_heads if config.kv_heads < config.num_heads else 0)
+    return rows * (config.num_layers + 1) / 2 * flops_per_token(config, length) * length < _MOST_FLOPS
+
+
+def _quieter(look: Look) -> GPT2:
+    return silenced(look.first.model, look.heads, look.kv_heads)
+
+
+def _change(losses: Tensor, reference: Tensor) -> dict[str, float]:
+    change, error = difference_and_error(losses, reference)
+    return {"loss": losses.double().mean().item(), "change": change.item(), "error": error.item()}
+
+
+def field_view(look: Look, position: int) -> str:
+    """What can reach the output at a position, and what does, for `receptive_field`."""
+    config, ready = look.config, look.first
+    length = len(look.tokens)
+    reaches = receptive_field(config, length, position)
+    with evaluation_mode(ready.model):
+        target = int(ready.model(look.ids[None].to(ready.model.device))[0, position].argmax())
+    lengths = influence(ready.model, look.ids, position, target)
+    return receptive_field_value(
+        label=ready.label,
+        colour=variant_style(ready.variant)["colour"],
+        tokens=look.tokens,
+        query=position,
+        cone=[(int(row.nonzero().min()), int(row.nonzero().max())) for row in reaches],
+        influence=lengths.tolist(),
+        target=ready.tokenizer.decode([target]),
+        formula=_reach_in_numbers(config),
+        reach=config.receptive_field,
+        outside=lengths.masked_fill(reaches, 0).max().item(),
+        note="Traced is the logit of the character that the model expects most at that place.",
+    )
+
+
+def _reach_in_numbers(config: GPTConfig) -> str:
+    """k(W - 1) + 1 with the numbers put in; empty without a window."""
+    if config.window_size is None:
+        return ""
+    sides = "" if config.causal else "2 × "
+    return f"{sides}{config.num_layers} × ({config.window_size} − 1) + 1 = {config.receptive_field}"
+
+
+def outcomes_view(look: Look) -> dict[str, Any]:
+    """What is expected and written after the text, for `outcomes`: by each model, and with heads silenced."""
+    first = look.first
+    states = [_State(first.label, first, first.model)]
+    if look.heads or look.kv_heads:
+        count = len(look.heads) + len(look.kv_heads)
+        label = f"{first.label}, {count} head{'s' if count > 1 else ''} silenced"
+        states.append(_State(label, first, _quieter(look), dash="10 3 2 3"))
+    states += [_State(ready.label, ready, ready.model) for ready in look.models[1:]]
+    expected = states[0].expects(look)
+    best = expected.topk(min(_MOST_BARS, len(expected))).indices.tolist()
+    likeliest = [first.tokenizer.decode([index]) for index in best]
+    views = [_state_view(state, states[0], look, likeliest) for state in states]
+    return outcomes_value("What it expects and writes after this text", likeliest, views, look.text[-24:])
+
+
+@dataclass(frozen=True)
+class _State:
+    """A model as it is compared in `outcomes`; `model` is the ready one's, or has some of its heads silenced."""
+
+    label: str
+    ready: ReadyModel
+    model: GPT2
+    dash: str = ""
+
+    def expects(self, look: Look) -> Tensor:
+        """Probabilities of what comes after the text: (vocab_size,)."""
+        ids = ready_ids(self.ready, look)
+        with evaluation_mode(self.model):
+            return next_token_probabilities(self.model(ids[None].to(self.model.device))[:, -1])[0]
+
+    def losses(self, look: Look) -> Tensor:
+        """Of each token of the text but the first: (T - 1,)."""
+        return token_losses_of(self.model, ready_ids(self.ready, look))
+
+    def writes(self, look: Look) -> str:
+        """What it writes after the text."""
+        prompt = ready_ids(self.ready, look)[None]
+        stream = stream_tokens(self.model, prompt, max_new_tokens=80, temperature=0.8, seed=1337)
+        return "".join(self.ready.tokenizer.decode_stream(int(chosen) for chosen in stream))
+
+
+def _state_view(state: _State, reference: _State, look: Look, likeliest: Sequence[str]) -> dict[str, Any]:
+    """One state as `outcomes` takes it, its loss compared with the reference's."""
+    style = variant_style(state.ready.variant)
+    probabilities = state.expects(look)
+    loss = change = ""
+    if len(look.ids) > 1:
+        losses = state.losses(look)
+        loss = _with_error(*difference_and_error(losses, torch.zeros_like(losses)))
+        if state is not reference:
+            change = _with_error(*difference_and_error(losses, reference.losses(look)), sign="+")
+    return {
+        "label": state.label,
+        "note": state.ready.note,
+        "colour": style["colour"],
+        "dash": state.dash or style["dash"],
+        "loss": loss,
+        "change": change,
+        "probabilities": [_probability(state.ready, probabilities, token) for token in likeliest],
+        "text": state.writes(look),
+    }
+
+
+def _probability(ready: ReadyModel, probabilities: Tensor, token: str) -> float:
+    """Of one token by its text; 0 if this model does not know it."""
+    return 0.0 if ready.tokenizer.unknown_characters(token) else probabilities[ready.tokenizer.encode(token)[0]].item()
+
+
+def _with_error(mean: Tensor, error: Tensor, sign: str = "") -> str:
+    """A number with its standard error, and no more digits than that allows."""
+    if not math.isfinite(error):
+        return f"{mean:{sign}.2f}".replace("-", "−")
+    digits = min(4, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 3
+    return f"{mean:{sign}.{digits}f} ± {error:.{digits}f}".replace("-", "−")

@@ -1,0 +1,156 @@
+"""What the Train tab can be set to: presets, sizes, texts, and the check of what its controls say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import gradio as gr
+
+from gpt.data.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.model.config import VARIANTS, GPTConfig, make_config
+from gpt.runs.limits import LARGEST_OWN_TEXT
+from gpt.runs.run import RunRequest
+from gpt.training.recipes import RATES, RECIPES, TrainConfig
+from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
+
+MOST_STEPS = 5000
+OWN_TEXT = "your own text"
+
+SIZES = {
+    "tiny: 2 layers, 64 wide": {"num_layers": 2, "num_heads": 2, "embed_size": 64},
+    "small: 4 layers, 128 wide": {"num_layers": 4, "num_heads": 4, "embed_size": 128},
+    "medium: 6 layers, 192 wide": {"num_layers": 6, "num_heads": 6, "embed_size": 192},
+}
+SMALL = list(SIZES)[1]
+CONTEXTS = (32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A question that the tab can be set up to ask."""
+
+    question: str
+    variants: tuple[str, ...]
+    without_mask: bool = False
+
+
+PRESETS = (
+    Preset("What do positions do?", ("gpt2", "rotary")),
+    Preset("A window of 8", ("gpt2", "sliding-window")),
+    Preset("Fewer KV heads", ("gpt2", "grouped-query")),
+    Preset("Take the mask away", ("gpt2",), without_mask=True),
+)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What the controls say, checked; the fields are the controls in their order.
+
+    Raises:
+        ValueError: a control holds what it cannot; the message is for the person at the controls.
+    """
+
+    variants: Any
+    without_mask: Any
+    size: Any
+    text: Any
+    own_text: Any
+    steps: Any
+    recipe: Any
+    batch_size: Any
+    rate_multiple: Any
+    context_length: Any
+    window_size: Any
+    num_kv_heads: Any
+    seed: Any
+    seeds: Any
+
+    def __post_init__(self) -> None:
+        require_choices("variants", self.variants, VARIANTS)
+        if not self.variants:
+            raise ValueError("no variant is chosen; choose at least one")
+        if not isinstance(self.without_mask, bool):
+            raise ValueError(f"the mask switch is {self.without_mask!r}; give true or false")
+        require_choice("size", self.size, SIZES)
+        require_choice("text", self.text, [*CORPORA, OWN_TEXT])
+        if self.text == OWN_TEXT:
+            require_text("your own text", self.own_text, LARGEST_OWN_TEXT)
+        require_choice("recipe", self.recipe, RECIPES)
+        require_choice("context", self.context_length, CONTEXTS)
+        require_number("the learning rate's multiple", self.rate_multiple, 0.01, 100)
+        for name, lowest, highest in (
+            ("steps", 1, MOST_STEPS),
+            ("batch_size", 1, 128),
+            ("window_size", 1, 256),
+            ("num_kv_heads", 1, 6),
+            ("seed", 0, 2**31),
+            ("seeds", 1, 3),
+        ):
+            whole = require_whole(name.replace("_", " "), getattr(self, name), lowest, highest)
+            object.__setattr__(self, name, whole)  # what a slider sends as 8.0 is 8
+
+    def request(self, corpus: Corpus) -> RunRequest:
+        """The run these settings ask for, on that corpus."""
+        models = [(variant, self._config(variant, corpus.tokenizer.vocab_size)) for variant in self.variants]
+        if self.without_mask:
+            models += [(f"{variant}, no mask", replace(config, causal=False)) for variant, config in models]
+        recipe = TrainConfig(**RECIPES[self.recipe])
+        rates: dict[str, Any] = {
+            name: None if getattr(recipe, name) is None else getattr(recipe, name) * self.rate_multiple
+            for name in RATES
+        }
+        training = replace(
+            recipe,
+            **rates,
+            max_steps=self.steps,
+            batch_size=self.batch_size,
+            eval_interval=max(10, self.steps // 12),
+            seed=self.seed,
+            device="cpu",
+        )
+        return RunRequest(tuple(models), corpus.sha256, training, self.seeds)
+
+    def _config(self, variant: str, vocab_size: int) -> GPTConfig:
+        own = {
+            "grouped-query": {"num_kv_heads": self.num_kv_heads},
+            "sliding-window": {"window_size": self.window_size},
+            "modern": {"num_kv_heads": self.num_kv_heads, "window_size": self.window_size},
+        }
+        size = SIZES[self.size]
+        return make_config(variant, vocab_size, **size, context_length=self.context_length, **own.get(variant, {}))
+
+
+@lru_cache(maxsize=4)
+def _named_corpus(name: str) -> Corpus:
+    return load_corpus(name)
+
+
+def corpus_for(settings: TrainSettings) -> tuple[Corpus, str]:
+    """The corpus asked for, and a notice: empty, or why it is another one."""
+    if settings.text == OWN_TEXT:
+        return Corpus.from_text(OWN_TEXT, settings.own_text.replace("\r\n", "\n")), ""
+    try:
+        return _named_corpus(settings.text), ""
+    except CorpusUnavailable as error:
+        return _named_corpus("python-docs"), f"{sentence(error)} Training on python-docs instead."
+
+
+def preview_text(choice: Any, own_text: Any) -> gr.Textbox:
+    """How a text begins, with its size, vocabulary and split."""
+    try:
+        if choice == OWN_TEXT:
+            corpus = Corpus.from_text(OWN_TEXT, require_text(OWN_TEXT, own_text or "", LARGEST_OWN_TEXT))
+        else:
+            require_choice("text", choice, CORPORA)
+            corpus = _named_corpus(choice)
+    except (ValueError, CorpusUnavailable) as error:
+        return gr.Textbox("", info=sentence(error), show_label=True, label="The text")
+    learned, kept = len(corpus.train_ids), len(corpus.validation_ids)
+    info = (
+        f"{learned + kept:,} characters, {corpus.tokenizer.vocab_size} different ones; "
+        f"the first {learned:,} are learned from, the last {kept:,} tested on."
+    )
+    begins = corpus.tokenizer.decode(corpus.train_ids[:600].tolist())
+    return gr.Textbox(begins, info=info, show_label=True, label="The text")

@@ -1,0 +1,226 @@
+"""What a run looks like: the values of the loss chart and of the panel under it, and nothing else."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpt.costs.formulas import flops_per_token, parameter_count
+from gpt.model.config import GPTConfig, changes_from_gpt2, variant_name
+from gpt.runs.run import Member, Run
+from gpt.runs.scheduler import Runs
+from gpt.training.recipes import TrainConfig
+from gpt.ui.catalogue import member_label
+from gpt.ui.components.loss_chart import loss_chart_value
+from gpt.ui.theme import variant_style
+
+if TYPE_CHECKING:
+    from gpt.checkpoints.folder import Checkpoint
+    from gpt.data.corpus import Corpus
+    from gpt.training.trainer import TrainEvent
+
+_MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
+_NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wide, context 64), from its README
+_EMPTY = "Press Train: the loss of each variant will be drawn here, step by step."
+
+
+def run_chart(run: Run) -> dict[str, Any]:
+    """The loss chart of a run as it is now; with several seeds, a curve is their mean and its band their spread."""
+    training = run.request.training
+    styles = _styles(run)
+    series = [
+        _mean_curve([_curve(label, member.config, list(member.events), training) for member in members]) | styles[label]
+        for label, members in _by_label(run).items()
+    ]
+    return loss_chart_value(series, references(run.corpus), training.max_steps, _EMPTY)
+
+
+def _by_label(run: Run) -> dict[str, list[Member]]:
+    """A run's members by their label, each with its seeds."""
+    grouped: dict[str, list[Member]] = {}
+    for member in run.members:
+        grouped.setdefault(member.label, []).append(member)
+    return grouped
+
+
+def _styles(run: Run) -> dict[str, dict[str, str]]:
+    """Colour and dash by label; models that are no known variant share the grey, and differ in their dashes."""
+    styles = {}
+    others = 0
+    for label, members in _by_label(run).items():
+        variant = variant_name(members[0].config)
+        styles[label] = variant_style(variant, others)
+        others += variant == "other"
+    return styles
+
+
+def _mean_curve(curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several seeds of one model as one curve: means over the steps that all have reached, and their spread."""
+    if len(curves) == 1:
+        return curves[0]
+    mean: dict[str, Any] = dict(curves[0])
+    for name in ("steps", "seconds", "losses", "validation_steps", "validation_seconds", "validation_losses"):
+        mean[name] = [statistics.fmean(values) for values in zip(*(curve[name] for curve in curves), strict=False)]
+    reached = zip(*(curve["validation_losses"] for curve in curves), strict=False)
+    mean["validation_spreads"] = [statistics.stdev(values) for values in reached]
+    return mean
+
+
+def shipped_chart(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+    """The loss chart of the models that ship with the lab: what there is to see before anything is trained."""
+    series = [
+        _curve(name, checkpoint.config, checkpoint.history, checkpoint.train_config)
+        for name, checkpoint in checkpoints.items()
+        if checkpoint.history and checkpoint.train_config is not None
+    ]
+    vocabularies = {checkpoint.config.vocab_size for checkpoint in checkpoints.values()}
+    lines = [_uniform(vocabularies.pop())] if len(vocabularies) == 1 else []
+    steps = [checkpoint.history[-1].step for checkpoint in checkpoints.values() if checkpoint.history]
+    return loss_chart_value(series, lines, max(steps, default=1), _EMPTY)
+
+
+def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+    """The panel under `shipped_chart`."""
+    models = [
+        _model_view(name, checkpoint.config, checkpoint.history)
+        for name, checkpoint in checkpoints.items()
+        if checkpoint.history
+    ]
+    sentence = "How the models that ship with the lab learned. Press Train to watch your own." if models else _EMPTY
+    return {"sentence": sentence, "is_error": False, "share": None, "run": "", "models": models, "proof": []}
+
+
+def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
+    """The panel under a run's chart, as it is now."""
+    styles = _styles(run)
+    return {
+        "sentence": run_sentence(run, runs),
+        "is_error": run.status == "failed",
+        "share": run.step / run.request.training.max_steps,
+        "run": run.key,
+        "models": [
+            _model_view(label, members[0].config, *(list(member.events) for member in members)) | styles[label]
+            for label, members in _by_label(run).items()
+        ],
+        "proof": _proof(run),
+    }
+
+
+def run_sentence(run: Run, runs: Runs) -> str:
+    """Where a run is, in one line."""
+    steps = run.request.training.max_steps
+    if run.status == "waiting":
+        place, seconds = runs.place_in_line(run)
+        if place == 0:
+            return "Starting…"
+        about = "" if seconds is None else f", about {_duration(5 * math.ceil(seconds / 5))}"
+        return f"In line: {_ordinal(place)}{about}."
+    progress = f"step {run.step:,} of {steps:,}"
+    if run.status == "running":
+        tokens_per_second, seconds_left = _pace(run)
+        if not tokens_per_second:
+            return f"{progress} · measuring the speed"
+        return f"{progress} · {tokens_per_second:,.0f} tokens/s · {_duration(seconds_left)} left"
+    if run.status == "done":
+        return f"Done: {steps:,} steps, {run.seconds:,.0f} s of training in all."
+    message = run.message or "Paused."
+    return f"{message} {progress[0].upper()}{progress[1:]}."
+
+
+def _duration(seconds: float) -> str:
+    """Seconds up to two minutes, then minutes."""
+    return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+
+
+def _ordinal(place: int) -> str:
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place % 100 not in (11, 12, 13) else 0, "th")
+    return f"{place}{suffix}"
+
+
+def _pace(run: Run) -> tuple[float, float]:
+    """Tokens per second of the whole run, and seconds left at that rate."""
+    speeds = [member.events[-1].tokens_per_second if member.events else 0.0 for member in run.members]
+    if not all(speeds):
+        return 0.0, math.inf
+    per_step = [run.request.training.batch_size * member.config.context_length for member in run.members]
+    seconds_per_step = sum(tokens / speed for tokens, speed in zip(per_step, speeds, strict=True))
+    return sum(per_step) / seconds_per_step, (run.goal - run.step) * seconds_per_step
+
+
+def references(corpus: Corpus) -> list[dict[str, Any]]:
+    """Losses to compare with: guessing blindly, knowing only which character follows which, and a published one."""
+    lines = [_uniform(corpus.tokenizer.vocab_size)]
+    if corpus.bigram_loss is not None:
+        lines.append({"label": "bigram model", "loss": corpus.bigram_loss})
+    if corpus.name == "shakespeare":
+        lines.append({"label": "nanoGPT's CPU recipe", "loss": _NANOGPT_LOSS})
+    return lines
+
+
+def _uniform(vocab_size: int) -> dict[str, Any]:
+    return {"label": "uniform guessing", "loss": math.log(vocab_size)}
+
+
+def _curve(label: str, config: GPTConfig, events: Sequence[TrainEvent], training: TrainConfig) -> dict[str, Any]:
+    stride = math.ceil(training.max_steps / _MOST_POINTS)
+    learned = [event for event in events if event.train_loss is not None and event.step % stride == 0]
+    evaluated = [event for event in events if event.validation_loss is not None]
+    return {
+        "label": label,
+        **variant_style(variant_name(config)),
+        "changes": ", ".join(changes_from_gpt2(config)) or "as published",
+        "tokens_per_step": training.batch_size * config.context_length,
+        "steps": [event.step for event in learned],
+        "seconds": [event.seconds for event in learned],
+        "losses": [event.train_loss for event in learned],
+        "validation_steps": [event.step for event in evaluated],
+        "validation_seconds": [event.seconds for event in evaluated],
+        "validation_losses": [event.validation_loss for event in evaluated],
+    }
+
+
+def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent]) -> dict[str, Any]:
+    """A model's samples and measurements; with several seeds, the samples are the first one's."""
+    last = [events[-1] for events in histories if events]
+    milliseconds = [1000 * event.seconds / event.step for event in last if event.step]
+    speeds = [event.tokens / event.seconds for event in last if event.seconds]
+    facts = [
+        ["best validation loss", _best_loss(histories)],
+        ["parameters", f"{parameter_count(config):,}"],
+        ["FLOPs per token", f"{flops_per_token(config) / 1e6:.2f} M"],
+        ["ms per step", f"{statistics.fmean(milliseconds):,.0f}" if milliseconds else "–"],
+        ["tokens/s, on average", f"{statistics.fmean(speeds):,.0f}" if speeds else "–"],
+        ["seconds", f"{statistics.fmean(event.seconds for event in last):,.0f}" if last else "–"],
+    ]
+    samples = [[event.step, event.sample] for event in (histories[0] if histories else ()) if event.sample is not None]
+    return {"label": label, **variant_style(variant_name(config)), "samples": samples, "facts": facts}
+
+
+def _best_loss(histories: Sequence[Sequence[TrainEvent]]) -> str:
+    """The lowest validation loss with its spread: over seeds if there are several, else over validation windows."""
+    from gpt.training.trainer import best_event
+
+    best = [event for events in histories if (event := best_event(events)) is not None]
+    if not best:
+        return "–"
+    mean = statistics.fmean(event.validation_loss or math.nan for event in best)
+    spread = statistics.stdev(event.validation_loss or math.nan for event in best) if len(best) > 1 else None
+    error = spread if spread is not None else best[0].validation_error
+    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
+
+
+def _proof(run: Run) -> list[list[str]]:
+    """What was equal in this run: the batches each model saw, and the tensors they started from."""
+    lines = []
+    for member, batches in zip(run.members, run.batches_digests(), strict=True):
+        if batches:
+            step = member.events[-1].step if member.events else 0
+            lines.append(
+                [
+                    member_label(run, member),
+                    f"batches to step {step:,}: {batches} · shared tensors: {member.shared_digest}",
+                ]
+            )
+    return lines

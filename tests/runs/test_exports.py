@@ -1,0 +1,109 @@
+"""What a visitor takes home from a run is what the run was."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt.checkpoints.folder import load_checkpoint
+from gpt.data.corpus import Corpus, load_corpus
+from gpt.model.config import make_config
+from gpt.runs.exports import export_run, reproduction_script
+from gpt.runs.run import Run, RunRequest
+from gpt.runs.scheduler import Runs
+from gpt.training.recipes import TrainConfig
+
+PROJECT = Path(__file__).parents[2]
+
+
+def _finished(corpus: Corpus, seeds: int = 1) -> Run:
+    size = {"embed_size": 16, "num_heads": 2, "num_layers": 1, "context_length": 16}
+    models = tuple((name, make_config(name, corpus.tokenizer.vocab_size, **size)) for name in ("gpt2", "rotary"))
+    training = TrainConfig(max_steps=12, batch_size=4, eval_interval=6, eval_windows=4, sample_length=10, device="cpu")
+    runs = Runs()
+    run = runs.submit(RunRequest(models, corpus.sha256, training, seeds), corpus, "visitor")
+    deadline = time.monotonic() + 60
+    while not run.is_over and time.monotonic() < deadline:
+        time.sleep(0.02)  # until the worker is done
+    runs.close()
+    assert run.status == "done", run.message
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished() -> Run:
+    return _finished(load_corpus("python-docs"))
+
+
+def test_history_is_the_trainers_own_log(finished: Run, tmp_path: Path) -> None:
+    export_run(finished, tmp_path)
+    with open(tmp_path / "history.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    logged = [(member, event) for member in finished.members for event in member.events]
+    assert len(rows) == len(logged)
+    for row, (member, event) in zip(rows, logged, strict=True):
+        assert (row["model"], int(row["seed"]), int(row["step"])) == (member.label, member.seed, event.step)
+        assert row["train_loss"] == ("" if event.train_loss is None else repr(event.train_loss))
+        assert row["validation_loss"] == ("" if event.validation_loss is None else repr(event.validation_loss))
+
+
+def test_models_in_the_archive_are_the_best_ones(finished: Run, tmp_path: Path) -> None:
+    export_run(finished, tmp_path)
+    with zipfile.ZipFile(tmp_path / "models.zip") as archive:
+        archive.extractall(tmp_path / "models")
+    for member in finished.members:
+        loaded = load_checkpoint(tmp_path / "models" / f"{member.label}-seed-{member.seed}")
+        for mine, theirs in zip(member.model_at().parameters(), loaded.model.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+        assert list(loaded.history) == member.events
+
+
+def test_charts_are_pictures(finished: Run, tmp_path: Path) -> None:
+    export_run(finished, tmp_path)
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.parse(tmp_path / "chart.svg").getroot().tag.endswith("svg")
+
+
+def test_script_prints_the_losses_of_the_chart(finished: Run, tmp_path: Path) -> None:
+    assert _printed(finished, tmp_path, PROJECT) == _first_losses(finished)
+
+
+def test_script_for_an_own_text_brings_the_text(tmp_path: Path) -> None:
+    text = "".join(f"line {number}: héllo → wörld\n" for number in range(60))
+    run = _finished(Corpus.from_text("your own text", text), seeds=2)
+    names = {path.name for path in export_run(run, tmp_path)}
+    assert {"reproduce.py", "text.txt"} <= names
+    assert (tmp_path / "text.txt").read_text(encoding="utf-8") == text
+    assert _printed(run, tmp_path, tmp_path) == _first_losses(run)
+
+
+def _first_losses(run: Run) -> list[tuple[str, int, int, float]]:
+    return [
+        (member.label, member.seed, event.step, event.train_loss)
+        for member in run.members
+        for event in member.events[1:11]
+        if event.train_loss is not None
+    ]
+
+
+def _printed(run: Run, folder: Path, workplace: Path) -> list[tuple[str, int, int, float]]:
+    script = folder / "script.py"
+    script.write_text(reproduction_script(run), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=workplace,
+        env={"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [(label, int(seed), int(step), float(loss)) for label, seed, step, loss in lines]

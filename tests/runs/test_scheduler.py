@@ -1,0 +1,559 @@
+"""Runs shared by all viewers: joined, limited, paused, stepped, stopped, copied, and never different for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+
+import pytest
+import torch
+
+import gpt.runs.scheduler
+from gpt import GPT2, Trainer, train
+from gpt.runs.limits import Limits
+from gpt.runs.run import NotYourRun, RunRefused, is_snapshot_step, shared_digests
+from gpt.runs.scheduler import Runs
+
+LONG = 20_000  # steps that no test waits for
+
+
+def build(config, seed):
+    model = GPT2.from_config(config)
+    model.initialize(seed)
+    return model
+
+
+def losses(events):
+    return [(event.step, event.train_loss, event.validation_loss) for event in events]
+
+
+def assert_equal_weights(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+# --- Asking ---------------------------------------------------------------------------------------------------------
+
+
+def test_equal_requests_have_equal_keys(request_for):
+    assert request_for("gpt2", "modern").key == request_for("gpt2", "modern").key
+    keys = {
+        request_for("gpt2").key,
+        request_for("rotary").key,
+        request_for("gpt2", "rotary").key,
+        request_for("gpt2", seeds=2).key,
+        request_for("gpt2", seed=5).key,
+        request_for("gpt2", max_steps=9).key,
+        dataclasses.replace(request_for("gpt2"), corpus_sha256="0").key,
+        dataclasses.replace(request_for("gpt2"), copy_of="x").key,
+    }
+    assert len(keys) == 8
+
+
+def test_requests_equal_in_python_have_equal_keys(request_for):
+    """A slider may send 0 where another sends 0.0."""
+    assert request_for(weight_decay=0) == request_for(weight_decay=0.0)
+    assert request_for(weight_decay=0).key == request_for(weight_decay=0.0).key
+
+
+def test_the_same_request_joins_the_run(lab, request_for, corpus, wait_until):
+    runs = lab()
+    first = runs.submit(request_for(), corpus, "ada")
+    assert runs.submit(request_for(), corpus, "bob") is first
+    assert first.owner == "ada"
+    assert runs.find(first.key) is first
+    assert runs.find("nothing") is None
+    wait_until(lambda: first.is_over, "the end")
+    assert first.status == "done"
+    assert runs.submit(request_for(), corpus, "bob") is first
+    again = runs.submit(request_for(), corpus, "ada", restart=True)
+    assert again is not first
+    assert again.owner == "ada"
+
+
+def test_another_visitor_cannot_restart_a_run_under_way(lab, request_for, corpus):
+    runs = lab()
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    with pytest.raises(NotYourRun, match="another visitor started this run"):
+        runs.submit(request_for(max_steps=LONG), corpus, "bob", restart=True)
+    assert runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True) is not run
+    assert run.status == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("limits", "changes", "message"),
+    [
+        (
+            {"most_models": 1},
+            {"kinds": ("gpt2", "modern")},
+            "2 variants with 1 seeds each make 2 models, and at most 1",
+        ),
+        ({}, {"seeds": 7}, "1 variants with 7 seeds each make 7 models, and at most 6"),
+        ({"most_steps": 5000}, {"max_steps": 5001}, "5,001 steps are too many; at most 5,000"),
+        ({"most_parameters": 100}, {}, "gpt2 would have .* parameters; at most 100 are allowed"),
+        ({"most_parameters": 10}, {}, "gpt2 is too large; at most 10 parameters"),
+        ({}, {"batch_size": 10_000}, "a batch of 10000 texts of 16 is 160,000 tokens; at most 16,384"),
+        ({"most_bytes": 1000}, {}, "this run would take .* MB of memory, and at most 0 MB are allowed"),
+        ({"most_waiting": 0}, {}, "0 runs are waiting already"),
+    ],
+)
+def test_what_is_outside_the_limits_is_refused_before_anything_is_built(
+    lab, request_for, corpus, monkeypatch, limits, changes, message
+):
+    monkeypatch.setattr(gpt.model.gpt2, "GPT2", None)
+    request = request_for(*changes.pop("kinds", ()), **changes)
+    runs = lab(**limits)
+    with pytest.raises(RunRefused, match=message):
+        runs.submit(request, corpus, "ada")
+    assert runs.find(request.key) is None
+
+
+def test_giant_models_are_refused_by_arithmetic_alone(lab, request_for, corpus):
+    for changes in ({"embed_size": 2 * 10**12}, {"num_layers": 10**12}, {"hidden_size": 10**15}):
+        request = request_for()
+        config = dataclasses.replace(request.models[0][1], **changes)
+        with pytest.raises(RunRefused, match=r"is too large|would have"):
+            lab().submit(dataclasses.replace(request, models=(("giant", config),)), corpus, "ada")
+
+
+def test_no_model_no_seeds_and_models_that_do_not_fit(lab, request_for, corpus):
+    runs, request = lab(), request_for()
+    with pytest.raises(RunRefused, match="no model is chosen; choose at least one variant"):
+        runs.submit(dataclasses.replace(request, models=()), corpus, "ada")
+    with pytest.raises(ValueError, match="seeds is 0; give 1 or more"):
+        runs.submit(dataclasses.replace(request, seeds=0), corpus, "ada")
+    for changes, message in (
+        ({"vocab_size": 5}, "the model knows 5 tokens and the corpus has"),
+        ({"context_length": 2000}, "a context of 2000 needs at least 2001"),
+    ):
+        config = dataclasses.replace(request.models[0][1], **changes)
+        with pytest.raises(ValueError, match=message):
+            runs.submit(dataclasses.replace(request, models=(("x", config),)), corpus, "ada")
+
+
+def test_the_line_is_bounded_and_tells_places(lab, request_for, corpus, wait_until):
+    runs = lab(most_waiting=2)
+    first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: first.status == "running", "the first to run")
+    second = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
+    third = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "cleo")
+    assert [runs.place_in_line(run)[0] for run in (first, second, third)] == [0, 1, 2]
+    with pytest.raises(RunRefused, match="2 runs are waiting already; try again when some have finished"):
+        runs.submit(request_for(max_steps=LONG, seed=3), corpus, "dan")
+    runs.stop(second, "bob")
+    assert runs.place_in_line(third)[0] == 1
+    runs.stop(first, "ada")
+    wait_until(lambda: third.status == "running", "the third to run")
+    assert second.status == "stopped"
+
+
+def test_a_visitor_has_one_run_at_a_time(lab, request_for, corpus):
+    runs = lab()
+    first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    runs.submit(request_for(max_steps=LONG, seed=1), corpus, "ada")
+    assert first.status == "stopped"
+    assert first.message == "Stopped, because whoever started it has started another."
+
+
+def test_a_refused_run_does_not_cost_the_visitor_the_one_under_way(lab, request_for, corpus, wait_until):
+    small, large = request_for(max_steps=LONG), request_for("gpt2", "rotary", "modern", max_steps=LONG)
+    runs = lab(most_bytes=large.held_bytes + large.working_bytes)
+    run = runs.submit(small, corpus, "ada")
+    wait_until(lambda: run.step > 0, "the run to train")
+    with pytest.raises(RunRefused, match="memory is full"):
+        runs.submit(large, corpus, "ada")
+    assert run.status == "running"
+
+
+def test_old_runs_are_forgotten_for_new_ones(lab, request_for, corpus, wait_until):
+    runs = lab(most_kept=2)
+    done = []
+    for seed in range(3):
+        done.append(runs.submit(request_for(seed=seed, max_steps=2), corpus, f"visitor {seed}"))
+        wait_until(lambda: done[-1].is_over, "the end")
+    assert runs.find(done[0].key) is None
+    assert runs.find(done[2].key) is done[2]
+
+
+# --- What is learned ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_what_train_makes(lab, request_for, corpus, wait_until):
+    request = request_for("gpt2", "modern", seeds=2, sample_length=4)
+    run = lab().submit(request, corpus, "ada")
+    wait_until(lambda: run.is_over, "the end")
+    assert run.status == "done"
+    assert [(member.label, member.seed) for member in run.members] == [
+        *(("gpt2", 1337), ("modern", 1337), ("gpt2", 1338), ("modern", 1338))
+    ]
+    for member in run.members:
+        model = build(member.config, member.seed)
+        events = list(train(model, corpus, dataclasses.replace(request.training, seed=member.seed)))
+        assert losses(member.events) == losses(events)
+        assert [event.sample for event in member.events] == [event.sample for event in events]
+        assert_equal_weights(dict(member.model_at().named_parameters()), dict(model.named_parameters()))
+        assert member.best_loss == min(e.validation_loss for e in events if e.validation_loss is not None)
+
+
+def test_paused_stepped_and_continued_is_the_same_as_uninterrupted(lab, request_for, corpus, wait_until):
+    runs, request = lab(), request_for("gpt2", "modern", max_steps=40)
+    run = runs.submit(request, corpus, "ada")
+    runs.pause(run, "ada")
+    wait_until(lambda: run.status == "paused", "the pause")
+    for _ in range(3):
+        before = run.step
+        runs.step_once(run, "ada")
+        wait_until(lambda before=before: run.status == "paused" and run.step == before + 1, "one step more")
+        assert {member.events[-1].step for member in run.members} == {before + 1}
+    runs.play(run, "ada")
+    wait_until(lambda: run.is_over, "the end")
+    assert run.status == "done"
+    for member in run.members:
+        trainer = Trainer(build(member.config, member.seed), corpus, request.training)
+        events = list(trainer.events())
+        assert losses(member.events) == losses(events)
+        assert_equal_weights(member.trainer.copy_of_weights(), trainer.copy_of_weights())
+        assert_equal_weights(member.trainer.best_weights, trainer.best_weights)
+
+
+def test_every_model_sees_the_same_batches_and_starts_from_the_same_tensors(lab, request_for, corpus, wait_until):
+    kinds = ("gpt2", "rotary", "grouped-query")
+    run = lab().submit(request_for(*kinds, seeds=2), corpus, "ada")
+    wait_until(lambda: run.is_over, "the end")
+    batches, shared = run.batches_digests(), [member.shared_digest for member in run.members]
+    assert len(batches) == len(shared) == 6
+    for digests in (batches, shared):
+        assert len(set(digests[:3])) == len(set(digests[3:])) == 1
+        assert digests[0] != digests[3]
+        assert "" not in digests
+
+
+def test_shared_digests_are_of_what_is_shared(trainable):
+    models = [trainable("gpt2"), trainable("modern", num_kv_heads=1)]
+    first, second = shared_digests(models)
+    assert first == second
+    with torch.no_grad():
+        models[1].blocks[0].attention.key.weight[0, 0] += 1  # narrower in one of them, so not shared
+    assert shared_digests(models) == [first, first]
+    with torch.no_grad():
+        models[1].final_norm.bias[0] += 1
+    assert shared_digests(models)[0] == first != shared_digests(models)[1]
+
+
+def test_snapshots_show_the_model_as_it_was(lab, request_for, corpus, wait_until):
+    assert [step for step in range(400) if is_snapshot_step(step)] == [0, 1, 3, 10, 30, 100, 300]
+    run = lab().submit(request_for(max_steps=12), corpus, "ada")
+    wait_until(lambda: run.is_over, "the end")
+    (member,) = run.members
+    assert set(member.snapshots) == {0, 1, 3, 10}
+    assert set(member.kept_steps) == {0, 1, 3, 10, member.trainer.best_step}
+    trainer = Trainer(build(member.config, member.seed), corpus, run.request.training)
+    for event in trainer.events():
+        if event.step in member.snapshots:
+            kept = dict(member.model_at(event.step).named_parameters())
+            assert_equal_weights(kept, trainer.copy_of_weights())
+    with pytest.raises(ValueError, match=r"no weights were kept at step 7; choose one of \[0, 1, 3, 10"):
+        member.model_at(7)
+
+
+def test_a_loss_that_is_no_number_fails_the_run_and_not_the_worker(lab, request_for, corpus, wait_until):
+    runs = lab()
+    settings = {"learning_rate": 1e9, "matrix_learning_rate": 1e9, "warmup_steps": 0, "eval_interval": 1}
+    run = runs.submit(request_for(max_steps=200, **settings), corpus, "ada")
+    wait_until(lambda: run.is_over, "the failure")
+    assert run.status == "failed"
+    assert run.message.startswith("Stopped: the loss became ")
+    assert all(weight.isfinite().all() for weight in run.members[0].model_at().parameters())
+    after = runs.submit(request_for(), corpus, "bob")
+    wait_until(lambda: after.status == "done", "the next run")
+
+
+# --- A hand on it ---------------------------------------------------------------------------------------------------
+
+
+def test_another_visitor_may_watch_and_not_control(lab, request_for, corpus):
+    runs = lab()
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    for control in (runs.play, runs.pause, runs.step_once, runs.stop):
+        for visitor in ("bob", ""):
+            with pytest.raises(NotYourRun, match="another visitor started this run; watch it, or make a copy"):
+                control(run, visitor)
+    runs.watched(run)
+    assert not run.is_over
+
+
+def test_a_run_of_nobody_is_controlled_by_nobody(lab, request_for, corpus):
+    runs = lab()
+    run = runs.submit(request_for(max_steps=LONG), corpus, "")
+    with pytest.raises(NotYourRun, match="another visitor started"):
+        runs.stop(run, "")
+
+
+def test_stop_keeps_the_models_so_far(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.step >= 3, "three steps")
+    runs.stop(run, "ada")
+    assert (run.status, run.message) == ("stopped", "Stopped.")
+    assert run.members[0].model_at() is not None
+    version = run.version
+    runs.play(run, "ada")
+    runs.pause(run, "ada")
+    runs.stop(run, "ada")
+    assert run.status == "stopped"
+    again = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    assert again is not run
+    assert run.version - version <= 1  # at most the step that was under way
+
+
+def test_a_run_that_nobody_watches_pauses_and_goes_on(lab, request_for, corpus, wait_until):
+    runs = lab(lease_seconds=0.2)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.status == "paused", "the lease to end")
+    assert run.message == "Paused, because nobody was watching."
+    before = run.step
+    assert before < LONG
+    runs.play(run, "ada")
+    wait_until(lambda: run.step > before, "it to go on")
+    wait_until(lambda: run.status == "paused", "the lease to end again")
+
+
+def test_a_run_goes_on_when_somebody_watches_again(lab, request_for, corpus, wait_until):
+    runs = lab(lease_seconds=0.2)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.status == "paused", "the lease to end")
+    before = run.step
+    runs.watched(run)
+    wait_until(lambda: run.step > before, "it to go on by itself")
+    wait_until(lambda: run.status == "paused", "the lease to end again")
+    runs.pause(run, "ada")  # by hand: now it waits for its owner
+    before = run.step
+    runs.watched(run)
+    assert (run.status, run.goal) == ("paused", before)
+
+
+def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, request_for, corpus, wait_until):
+    runs = lab(lease_seconds=60)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    with runs.watching(run):
+        with runs.watching(run):
+            wait_until(lambda: run.step > 0, "it to start")
+        assert run.watchers == 1
+        assert run.last_watched > time.monotonic() - 10  # one page is still there
+    left = time.monotonic()
+    wait_until(lambda: run.status == "paused", "it to pause")
+    assert time.monotonic() - left < 30  # half of the lease; tests/reliability/leaving.py measures it
+    before = run.step
+    with runs.watching(run):
+        wait_until(lambda: run.step > before, "it to go on")
+
+
+def test_a_run_whose_visitor_left_the_line_takes_no_worker(lab, request_for, corpus, wait_until, monkeypatch):
+    monkeypatch.setattr(gpt.runs.scheduler, "_SECONDS_TO_COME_BACK", -1.0)
+    runs = lab(lease_seconds=60)
+    first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    with runs.watching(first):
+        waiting = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "bob")
+        with runs.watching(waiting):
+            assert waiting.status == "waiting"
+        runs.stop(first, "ada")
+        wait_until(lambda: waiting.status == "paused", "its turn to come")
+    assert waiting.members[0].trainer is None
+    runs.watched(waiting)
+    wait_until(lambda: waiting.step > 0, "it to be trained after all")
+
+
+def test_a_run_that_is_watched_goes_on(lab, request_for, corpus, wait_until):
+    runs = lab(lease_seconds=0.5)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    started = run.last_watched
+
+    def outlived() -> bool:
+        runs.watched(run)
+        return run.last_watched - started > 1.0
+
+    wait_until(outlived, "two leases to pass")
+    assert run.status == "running"
+
+
+def test_a_run_may_not_train_for_ever(lab, request_for, corpus, wait_until):
+    run = lab(most_seconds=0.05).submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.is_over, "the limit")
+    assert run.status == "stopped"
+    assert "the most allowed" in run.message
+
+
+def test_a_play_that_meets_the_worker_as_it_pauses_is_not_lost(lab, request_for, corpus, wait_until, monkeypatch):
+    """Between the worker's last look at the goal and its noting down "paused" there is a moment for a button."""
+    runs = lab()
+    finish, pressed = runs._finish, []
+
+    def press_play_just_before(run, status, message):
+        if status == "paused" and not pressed:
+            pressed.append(status)
+            runs.play(run, "ada")
+        finish(run, status, message)
+
+    monkeypatch.setattr(runs, "_finish", press_play_just_before)
+    run = runs.submit(request_for(max_steps=30), corpus, "ada")
+    runs.pause(run, "ada")
+    wait_until(lambda: run.status == "paused" or pressed, "the pause")
+    runs.step_once(run, "ada")
+    wait_until(lambda: pressed, "the button to be pressed")
+    wait_until(lambda: run.is_over, "it to go on to the end")
+
+
+# --- Copies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_goes_on_from_the_present_state(lab, request_for, corpus, wait_until):
+    runs, request = lab(), request_for("gpt2", "modern", max_steps=6)
+    run = runs.submit(request, corpus, "ada")
+    wait_until(lambda: run.is_over, "the end")
+    copy = runs.copy(run, "bob", training=dataclasses.replace(request.training, max_steps=10))
+    assert copy is not run
+    assert (copy.owner, copy.request.training.max_steps) == ("bob", 10)
+    wait_until(lambda: copy.is_over, "the copy's end")
+    assert copy.status == "done"
+    assert run.step == 6
+    for member, original in zip(copy.members, run.members, strict=True):
+        assert losses(member.events[:7]) == losses(original.events)
+        assert [event.step for event in member.events] == list(range(11))
+        first = Trainer(build(member.config, member.seed), corpus, request.training)
+        list(first.events())
+        second = Trainer(build(member.config, member.seed), corpus, copy.request.training)
+        second.load_state(first.state())
+        list(second.events())
+        assert_equal_weights(member.trainer.copy_of_weights(), second.copy_of_weights())
+        assert_equal_weights(original.trainer.copy_of_weights(), first.copy_of_weights())
+
+
+def test_a_copy_goes_on_in_another_way(lab, request_for, corpus, wait_until):
+    """Other rates from here on; the seed stays, and so do the batches."""
+    runs, request = lab(), request_for(max_steps=6)
+    run = runs.submit(request, corpus, "ada")
+    wait_until(lambda: run.is_over, "the end")
+    training = dataclasses.replace(request.training, max_steps=9, learning_rate=1e-4, seed=99)
+    copy = runs.copy(run, "bob", training=training)
+    wait_until(lambda: copy.is_over, "the copy's end")
+    assert copy.request.training == dataclasses.replace(training, seed=request.training.seed)
+    longer = Trainer(build(request.models[0][1], 1337), corpus, dataclasses.replace(request.training, max_steps=9))
+    list(longer.events())
+    assert copy.batches_digests() == [longer.batches_digest]
+    assert copy.members[0].events[-1].learning_rate < 1e-4
+    with pytest.raises(RunRefused, match="cannot change its recipe on the way; keep the recipe, or train from"):
+        runs.copy(run, "cleo", training=dataclasses.replace(training, matrix_learning_rate=None))
+    with pytest.raises(RunRefused, match="this run has made all its 6 steps; ask for more steps"):
+        runs.copy(run, "cleo")
+
+
+def test_a_copy_of_a_paused_run_waits_if_asked_to(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.step >= 2, "two steps")
+    runs.pause(run, "ada")
+    wait_until(lambda: run.status == "paused", "the pause")
+    copy = runs.copy(run, "bob", play=False)
+    wait_until(lambda: copy.status == "paused", "the copy to wait")
+    assert copy.step == run.step
+    assert runs.copy(run, "bob", play=False) is copy
+    runs.step_once(copy, "bob")
+    wait_until(lambda: copy.step == run.step + 1, "a step of the copy")
+    assert run.status == "paused"
+
+
+def test_a_run_that_has_not_begun_cannot_be_copied(lab, request_for, corpus, wait_until):
+    runs = lab()
+    first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: first.status == "running", "the first to run")
+    waiting = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
+    with pytest.raises(RunRefused, match="has not begun to train yet"):
+        runs.copy(waiting, "cleo")
+
+
+def test_a_copy_is_never_of_half_a_step(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = runs.submit(request_for("gpt2", "modern", max_steps=LONG), corpus, "ada")
+    for number in range(5):
+        wait_until(lambda number=number: run.step > 3 * number, "some steps")
+        copy = runs.copy(run, f"visitor {number}", play=False)
+        assert len({member.trainer.step for member in copy.members}) == 1
+
+
+def test_a_copy_of_a_run_stopped_between_its_models_goes_on_to_the_end(
+    lab, request_for, corpus, wait_until, monkeypatch
+):
+    """Stop takes effect after the model whose turn it is, which leaves the others a step behind."""
+    runs, begun, event_of = lab(), threading.Event(), Trainer._event
+
+    def stop_after_the_first_model(trainer, *arguments, **options):
+        event = event_of(trainer, *arguments, **options)
+        if trainer is run.members[0].trainer and trainer.step == 3:
+            runs.stop(run, "ada")
+        return event
+
+    monkeypatch.setattr(Trainer, "_event", lambda *a, **o: begun.wait(30) and stop_after_the_first_model(*a, **o))
+    run = runs.submit(request_for("gpt2", "modern", max_steps=6), corpus, "ada")
+    begun.set()
+    wait_until(lambda: run.is_over, "the stop")
+    with run.learning:
+        assert run.status == "stopped"
+    copy = runs.copy(run, "bob")
+    wait_until(lambda: copy.is_over, "the copy's end")
+    assert (copy.status, copy.message) == ("done", "")
+    assert [member.trainer.step for member in copy.members] == [6, 6]
+
+
+# --- Closing --------------------------------------------------------------------------------------------------------
+
+
+def test_closing_sends_the_workers_home(request_for, corpus, wait_until):
+    runs = Runs(Limits(workers=2, most_steps=LONG))
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.step > 0, "a step")
+    runs.close()
+    assert not any(worker.is_alive() for worker in runs._workers)
+    with pytest.raises(RunRefused, match="the lab is closing"):
+        runs.submit(request_for(seed=1), corpus, "bob")
+
+
+# --- Asking for a run that is paused --------------------------------------------------------------------------------
+
+
+def _paused(runs, request_for, corpus, wait_until):
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.step >= 2, "two steps")
+    runs.pause(run, "ada")
+    wait_until(lambda: run.status == "paused", "the pause")
+    return run
+
+
+def test_its_owner_asks_for_a_paused_run_and_it_goes_on(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = _paused(runs, request_for, corpus, wait_until)
+    before = run.step
+    assert runs.submit(request_for(max_steps=LONG), corpus, "ada") is run
+    wait_until(lambda: run.step > before, "more steps")
+
+
+def test_others_who_ask_for_a_paused_run_get_a_copy_that_goes_on(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = _paused(runs, request_for, corpus, wait_until)
+    before = run.step
+    copied = runs.submit(request_for(max_steps=LONG), corpus, "bob")
+    assert copied is not run
+    assert copied.owner == "bob"
+    wait_until(lambda: copied.step > before, "more steps")
+    assert (run.status, run.step, run.owner) == ("paused", before, "ada")
+
+
+def test_a_paused_run_that_its_owner_has_left_passes_to_whoever_asks(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = _paused(runs, request_for, corpus, wait_until)
+    run.last_watched -= runs.limits.lease_seconds + 1
+    before = run.step
+    assert runs.submit(request_for(max_steps=LONG), corpus, "bob") is run
+    assert run.owner == "bob"
+    wait_until(lambda: run.step > before, "more steps")
