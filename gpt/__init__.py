@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from gpt.checkpoints.listing import list_checkpoints
     from gpt.checkpoints.pretrained import PretrainedUnavailable, load_pretrained
     from gpt.checkpoints.upload import load_checkpoint_zip
-    from gpt.data.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+    from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
+    from gpt.data.corpus import Corpus
     from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer
     from gpt.generation.stream import stream_text, stream_tokens
     from gpt.interpret.attention_maps import attention_maps
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from gpt.model.masks import attention_mask
     from gpt.model.positions import RotaryPositionalEncoding
     from gpt.runs.exports import export_run
+    from gpt.training.evaluation import evaluate
     from gpt.training.recipes import RECIPES, TrainConfig
-    from gpt.training.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate, train
+    from gpt.training.state import TrainEvent
+    from gpt.training.trainer import Trainer, TrainingDiverged, train
 
 __getattr__, __dir__, __all__ = face(__name__)

@@ -19,16 +19,19 @@ from gpt.checkpoints.folder import Checkpoint, load_checkpoint, sweep
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, findings, training_arguments
 from gpt.costs.formulas import parameter_count
-from gpt.data.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
+from gpt.data.corpus import Corpus
 from gpt.data.prepare import TOKENIZERS, prepare_text
 from gpt.data.tokenizer import Tokenizer
 from gpt.generation.stream import stream_text
 from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.model.gpt2 import GPT2
 from gpt.training.distributed import PARALLEL, Group, ProcessLost, join, speaks_for_its_machine
+from gpt.training.evaluation import evaluate
 from gpt.training.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
 from gpt.training.recording import Recording
-from gpt.training.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate
+from gpt.training.state import TrainEvent
+from gpt.training.trainer import Trainer, TrainingDiverged
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gpt.bench.turns import progress
-from gpt.data.corpus import Corpus, CorpusUnavailable, load_corpus
+from gpt.data.corpora import CorpusUnavailable, load_corpus
+from gpt.data.corpus import Corpus
 
 
 def shakespeare_or_docs(given: Corpus | None = None) -> tuple[Corpus, str]:

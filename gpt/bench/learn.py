@@ -17,8 +17,9 @@ from gpt.costs.timing import spread
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
 from gpt.model.gpt2 import GPT2
+from gpt.training.evaluation import evaluate
 from gpt.training.recipes import RECIPES, TrainConfig
-from gpt.training.trainer import Trainer, evaluate
+from gpt.training.trainer import Trainer
 
 # What nanoGPT's README gives for its CPU recipe on Tiny Shakespeare, and what a run of it here on Python 3.11's own
 # documentation ended at: the targets of --quick, which does not wait for the recipe's end.

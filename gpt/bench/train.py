@@ -18,7 +18,8 @@ from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.peers import MISSING, gpt2_peer, pytorchs_muon
 from gpt.bench.rows import Row, in_pairs, timed_row
 from gpt.bench.turns import in_turns, threads_text
-from gpt.data.corpus import BatchStream, Corpus
+from gpt.data.batches import BatchStream
+from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
 from gpt.model.gpt2 import GPT2
 from gpt.training.optimizers import build_optimizers

@@ -14,7 +14,8 @@ from gpt.data.tokenizer import Tokenizer
 from gpt.generation.stream import stream_text
 from gpt.model.config import GPTConfig, changes_from_gpt2
 from gpt.model.gpt2 import GPT2
-from gpt.training.trainer import TrainEvent, best_event, mean_and_error, token_losses
+from gpt.training.evaluation import mean_and_error, token_losses
+from gpt.training.state import TrainEvent, best_event
 
 MOST_WINDOWS = 10_000  # of a validation text that would take longer to read than the training took
 _SAMPLE_SEEDS = (1, 2, 3)

@@ -38,7 +38,7 @@ from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
 from gpt.model.gpt2 import GPT2
 from gpt.training.recipes import TrainConfig
-from gpt.training.trainer import TrainEvent, TrainingState
+from gpt.training.state import TrainEvent, TrainingState
 
 _FORMAT = "gpt-lab-1"
 _LARGEST_HISTORY = 20_000_000  # bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 from gpt.checkpoints.card import MOST_WINDOWS, card_text, samples
 from gpt.checkpoints.folder import CheckpointError, load_checkpoint, read_description
 from gpt.data.corpus import Corpus
-from gpt.training.trainer import evaluate
+from gpt.training.evaluation import evaluate
 
 # Matched: the same data, seed, batches and steps for every variant.
 SHIPPED = ("gpt2", "rotary", "grouped-query", "sliding-window", "modern")

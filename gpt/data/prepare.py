@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from gpt.data.corpus import LARGEST_VOCABULARY, Corpus, check_no_nul, check_text, not_utf8
+from gpt.data.corpus import Corpus
+from gpt.data.text import LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
 from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from torch import Tensor
 from gpt.figures.colours import VARIANT_COLOURS, VARIANT_DASHES
 from gpt.model.config import GPTConfig
 from gpt.model.masks import attention_mask
-from gpt.training.trainer import TrainEvent
+from gpt.training.state import TrainEvent
 
 _INK = LinearSegmentedColormap.from_list("ink", ["#FFFFFF", "#14213A"])
 _SQUARE_ROOT = PowerNorm(0.5, vmin=0, vmax=1)

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gpt.generation.decoder import Decoder, Past, can_decode, read_prompt, rolls_forever
-from gpt.generation.stream import check_ids, check_sampling, choose_in_each, evaluation_mode, sampling_generator
+from gpt.generation.decoder import Decoder, can_decode, read_prompt, rolls_forever
+from gpt.generation.sampling import check_sampling, choose_in_each, sampling_generator
+from gpt.generation.slots import Past
+from gpt.generation.stream import check_ids
 from gpt.model.config import check_whole_number
-from gpt.model.gpt2 import GPT2
+from gpt.model.gpt2 import GPT2, evaluation_mode
 
 TURN = 32  # tokens: how far a text gets ahead of its reader, and how long it keeps its row while others wait for one
 _MOST_LOGITS = 2**26  # numbers: a quarter of a gigabyte in float32

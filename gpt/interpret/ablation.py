@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt.generation.stream import evaluation_mode
 from gpt.model.attention import MultiHeadSelfAttention
 from gpt.model.config import GPTConfig
-from gpt.model.gpt2 import GPT2
+from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.layers import GPT2Block
 
 

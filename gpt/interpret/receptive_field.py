@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpt.generation.stream import evaluation_mode
 from gpt.model.config import GPTConfig
-from gpt.model.gpt2 import GPT2
+from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.masks import attention_mask
 
 

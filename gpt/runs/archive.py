@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt.data.corpus import CORPORA, Corpus, load_corpus
+from gpt.data.corpora import CORPORA, load_corpus
+from gpt.data.corpus import Corpus
 from gpt.model.config import GPTConfig
 from gpt.runs.run import Run, RunRequest, new_trainer
 from gpt.training.recipes import TrainConfig

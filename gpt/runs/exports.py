@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from gpt.checkpoints.folder import save_checkpoint
-from gpt.data.corpus import CORPORA, Corpus
+from gpt.data.corpora import CORPORA
+from gpt.data.corpus import Corpus
 from gpt.figures.plots import attention_figure, attention_grid_figure, loss_figure, save_figure
 from gpt.model.config import GPTConfig, variant_name
 from gpt.model.masks import attention_mask
 from gpt.runs.run import Member, Run
-from gpt.training.trainer import TrainEvent
+from gpt.training.state import TrainEvent
 
 _TEXT_FILE = "text.txt"
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gpt.costs.formulas import flops_per_token, parameter_count, training_bytes
-from gpt.data.corpus import BatchStream
+from gpt.data.batches import BatchStream
 from gpt.model.config import GPTConfig, check_whole_number
 from gpt.runs.limits import Limits
 from gpt.training.recipes import TrainConfig
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from gpt.data.corpus import Corpus
     from gpt.model.gpt2 import GPT2
-    from gpt.training.trainer import Trainer, TrainEvent
+    from gpt.training.state import TrainEvent
+    from gpt.training.trainer import Trainer
 
 
 class RunRefused(ValueError):

@@ -36,7 +36,7 @@ from gpt.runs.run import (
 from gpt.training.recipes import TrainConfig
 
 if TYPE_CHECKING:
-    from gpt.training.trainer import TrainingState
+    from gpt.training.state import TrainingState
 
 _log = logging.getLogger(__name__)
 _SECONDS_TO_COME_BACK = 0.3  # a page that presses a button lets go of its run, and takes it up again

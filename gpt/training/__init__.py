@@ -9,8 +9,10 @@ from gpt.lazy import face
 
 if TYPE_CHECKING:
     from gpt.training.distributed import join
+    from gpt.training.evaluation import evaluate
     from gpt.training.recipes import RECIPES, TrainConfig
     from gpt.training.recording import Recording
-    from gpt.training.trainer import Trainer, TrainEvent, TrainingDiverged, evaluate, train
+    from gpt.training.state import TrainEvent
+    from gpt.training.trainer import Trainer, TrainingDiverged, train
 
 __getattr__, __dir__, __all__ = face(__name__)

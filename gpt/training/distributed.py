@@ -32,7 +32,7 @@ from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.model.gpt2 import GPT2
 
 if TYPE_CHECKING:
-    from gpt.training.trainer import TrainingState
+    from gpt.training.state import TrainingState
 
 PARALLEL = ("none", "ddp", "fsdp")
 
@@ -169,7 +169,7 @@ def _parts_of(folder: Path, step: int | None) -> Path:
 
 
 def _with_tensors(progress: dict[str, Any], tensors: dict[str, Tensor]) -> TrainingState:
-    from gpt.training.trainer import TrainingState  # which is handed a group, and so comes after this module
+    from gpt.training.state import TrainingState
 
     return TrainingState(**progress, tensors=tensors)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from gpt.checkpoints.card import measured_result
 from gpt.checkpoints.folder import Checkpoint, load_snapshot, load_training_state, save_checkpoint
 from gpt.model.gpt2 import GPT2
-from gpt.training.trainer import Trainer, TrainEvent
+from gpt.training.state import TrainEvent
+from gpt.training.trainer import Trainer
 
 
 class Recording:

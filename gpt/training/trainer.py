@@ -5,56 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from gpt.data.corpus import BatchStream, Corpus, validation_windows
+from gpt.data.batches import BatchStream
+from gpt.data.corpus import Corpus
 from gpt.generation.decoder import rolls_forever
-from gpt.generation.stream import evaluation_mode, extend_ids
+from gpt.generation.stream import extend_ids
 from gpt.model.gpt2 import GPT2
 from gpt.model.seeds import derived_seed
 from gpt.training.distributed import Group
+from gpt.training.evaluation import mean_and_error, token_losses
 from gpt.training.optimizers import build_optimizers
 from gpt.training.recipes import TrainConfig, rate_factor
-
-
-@dataclass(frozen=True)
-class TrainEvent:
-    """One moment of training.
-
-    Attributes:
-        step: updates made so far; 0 is before the first.
-        tokens: tokens learned from so far.
-        seconds: time spent learning so far; evaluations and samples are not counted.
-        train_loss: loss of this step's batch before its update, in nats per token; None at step 0.
-        validation_loss: where it was measured, else None.
-        validation_error: its standard error, from how much the loss differs between validation windows.
-        learning_rate: of AdamW in this update.
-        tokens_per_second: over the last few steps.
-        sample: text written by the model, at evaluations.
-    """
-
-    step: int
-    tokens: int
-    seconds: float
-    train_loss: float | None
-    validation_loss: float | None
-    validation_error: float | None
-    learning_rate: float
-    tokens_per_second: float
-    sample: str | None
-
-
-def best_event(events: Sequence[TrainEvent]) -> TrainEvent | None:
-    """The first event of the lowest validation loss; None if none was measured."""
-    evaluated = [event for event in events if event.validation_loss is not None]
-    return min(evaluated, key=lambda event: event.validation_loss or 0.0, default=None)
+from gpt.training.state import TrainEvent, TrainingState
 
 
 class TrainingInterrupted(RuntimeError):
@@ -396,59 +364,6 @@ class Trainer:
             self.average = {name: weight.to(self.model.device) for name, weight in groups["average"].items()}
         for optimizer, memory in zip(self.optimizers, memories, strict=True):
             optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingState:
-    """A training put down in the middle; `Trainer.state` makes it and `Trainer.load_state` takes it up.
-
-    Attributes:
-        step, tokens, seconds, best_loss, best_step, batches_digest: as in `Trainer`.
-        tensors: "present/...", "average/..." and "best/..." weights, "optimizer/..." memories, on the CPU.
-    """
-
-    step: int
-    tokens: int
-    seconds: float
-    best_loss: float
-    best_step: int
-    batches_digest: str
-    tensors: dict[str, Tensor] = field(repr=False)
-
-
-def evaluate(model: GPT2, corpus: Corpus, *, most_windows: int | None = None) -> float:
-    """Mean loss, in nats per token, over the validation text.
-
-    It is cut into windows as long as the model's context, which do not overlap, so each token is predicted once, from
-    what stands before it in its window. The result does not depend on any random stream and changes none.
-
-    Args:
-        model: the model to test.
-        corpus: whose validation text to predict.
-        most_windows: use only this many windows, evenly spaced; None uses all.
-    """
-    return mean_and_error(token_losses(model, corpus.validation_ids, most_windows=most_windows))[0]
-
-
-def token_losses(model: GPT2, ids: Tensor, *, most_windows: int | None = None) -> list[Tensor]:
-    """The loss of every token of a text (N,), in nats, in the windows of `evaluate`: tensors of (windows, T)."""
-    losses = []
-    with evaluation_mode(model):
-        config = model.config
-        windows = validation_windows(ids, config.context_length, most_windows, vocab_size=config.vocab_size)
-        for inputs, targets in windows:
-            logits = model(inputs.to(model.device))  # (B, T, vocab_size)
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten(), reduction="none")
-            losses.append(loss.view(targets.shape).cpu())
-    return losses
-
-
-def mean_and_error(losses: list[Tensor]) -> tuple[float, float]:
-    """Mean of token losses, and its standard error from how much windows differ (0 for a single window)."""
-    mean = torch.cat([loss.flatten() for loss in losses]).double().mean().item()
-    windows = torch.cat([loss.double().mean(dim=1) for loss in losses])
-    error = (windows.std() / math.sqrt(len(windows))).item() if len(windows) > 1 else 0.0
-    return mean, error
 
 
 def _chained_digest(before: str, batch: Tensor) -> str:

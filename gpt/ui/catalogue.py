@@ -147,7 +147,7 @@ class Catalogue:
         return (folder, None) if int(step) == self._shipped_best_step(folder) else None
 
     def _shipped_best_step(self, folder: str) -> int:
-        from gpt.training.trainer import best_event
+        from gpt.training.state import best_event
 
         best = best_event(self.checkpoint(folder).history)
         return 0 if best is None else best.step

@@ -11,8 +11,9 @@ import torch
 
 from gpt.costs.formulas import cache_bytes, parameter_count
 from gpt.generation.engine import BatchedStream
-from gpt.generation.stream import evaluation_mode, next_token_probabilities
-from gpt.interpret.attention_maps import read_text
+from gpt.generation.sampling import next_token_probabilities
+from gpt.interpret.surprise import read_text
+from gpt.model.gpt2 import evaluation_mode
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import sentence

@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.data.corpus import CorpusUnavailable
+from gpt.data.corpora import CorpusUnavailable
 from gpt.model.config import check_number, check_whole_number
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ import torch
 
 import gpt.data.corpus
 from gpt import CORPORA, Corpus, CorpusUnavailable, load_corpus
-from gpt.data.corpus import BatchStream, decode_text, validation_windows
+from gpt.data.batches import BatchStream, validation_windows
+from gpt.data.text import decode_text
 
 TEXT = "To be, or not to be: that is the question.\n" * 3
 

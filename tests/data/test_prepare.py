@@ -16,8 +16,9 @@ from gpt2_folders import END_OF_TEXT, train_encoder
 from gpt import BPETokenizer, CharTokenizer, Corpus, Trainer, load_checkpoint, load_corpus
 from gpt.__main__ import main
 from gpt.data import prepare
-from gpt.data.corpus import BatchStream, decode_text
+from gpt.data.batches import BatchStream
 from gpt.data.prepare import prepare_text
+from gpt.data.text import decode_text
 from gpt.data.tokenizer import _bytes_by_character, tokenizer_from_json, tokenizer_to_json
 
 ROOT = Path(__file__).resolve().parents[2]

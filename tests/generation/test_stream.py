@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from gpt import CharTokenizer, stream_text, stream_tokens
 from gpt.costs.formulas import cache_bytes
-from gpt.generation.stream import choose, choose_in_each, next_token_probabilities
+from gpt.generation.sampling import choose, choose_in_each, next_token_probabilities
 
 
 @torch.no_grad()

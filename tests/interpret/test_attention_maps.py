@@ -11,7 +11,7 @@ from references import alibi_paper_slopes
 from torch.testing import assert_close
 
 from gpt import attention_maps, attention_mask, evaluate
-from gpt.interpret.attention_maps import read_text
+from gpt.interpret.surprise import read_text
 
 
 @torch.no_grad()

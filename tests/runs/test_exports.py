@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from gpt.checkpoints.folder import load_checkpoint
-from gpt.data.corpus import Corpus, load_corpus
+from gpt.data.corpora import load_corpus
+from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
 from gpt.runs.exports import export_run, reproduction_script
 from gpt.runs.run import Run, RunRequest

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from gpt import RECIPES, Corpus, TrainConfig, Trainer, TrainingDiverged, evaluate, train
-from gpt.data.corpus import BatchStream, validation_windows
+from gpt.data.batches import BatchStream, validation_windows
 from gpt.training.trainer import TrainingInterrupted, pick_device
 
 RESUMED = {

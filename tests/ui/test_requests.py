@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from served import NO_NUMBERS, assert_sentence, refuses
 
-from gpt.data.corpus import CorpusUnavailable
+from gpt.data.corpora import CorpusUnavailable
 from gpt.ui.requests import (
     one_sentence,
     require_choice,

@@ -200,7 +200,7 @@ def test_a_refusal_leaves_the_visitors_run_alone(train_tab: TrainHandlers, start
 @pytest.fixture
 def no_shakespeare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny Shakespeare cannot be had."""
-    load = gpt.data.corpus.load_corpus
+    load = gpt.data.corpora.load_corpus
 
     def unavailable(name: str) -> Any:
         if name == "shakespeare":

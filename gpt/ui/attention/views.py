@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from gpt.costs.formulas import flops_per_token
-from gpt.generation.stream import evaluation_mode, next_token_probabilities, stream_tokens
+from gpt.generation.sampling import next_token_probabilities
+from gpt.generation.stream import stream_tokens
 from gpt.interpret.ablation import Silencing, difference_and_error, kv_reactions, silenced, token_losses_of
 from gpt.interpret.attention_maps import attention_maps
 from gpt.interpret.head_scores import MEASURES, head_numbers
 from gpt.interpret.receptive_field import influence, receptive_field
 from gpt.model.config import GPTConfig
-from gpt.model.gpt2 import GPT2
+from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.masks import attention_mask
 from gpt.runs.limits import LONGEST_LOOK
 from gpt.ui.catalogue import ReadyModel

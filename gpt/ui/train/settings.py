@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.data.corpus import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
+from gpt.data.corpus import Corpus
 from gpt.model.config import VARIANTS, GPTConfig, make_config
 from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.run import RunRequest

@@ -13,7 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.data.corpus import CORPORA, decode_text
+from gpt.data.corpora import CORPORA
+from gpt.data.text import decode_text
 from gpt.model.config import VARIANTS
 from gpt.runs.limits import LARGEST_OWN_TEXT, LONGEST_BEGINNING, MOST_IDLE_SECONDS
 from gpt.runs.run import NotYourRun, Run

@@ -19,7 +19,7 @@ from gpt.ui.theme import variant_style
 if TYPE_CHECKING:
     from gpt.checkpoints.folder import Checkpoint
     from gpt.data.corpus import Corpus
-    from gpt.training.trainer import TrainEvent
+    from gpt.training.state import TrainEvent
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
 _NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wide, context 64), from its README
@@ -200,7 +200,7 @@ def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent])
 
 def _best_loss(histories: Sequence[Sequence[TrainEvent]]) -> str:
     """The lowest validation loss with its spread: over seeds if there are several, else over validation windows."""
-    from gpt.training.trainer import best_event
+    from gpt.training.state import best_event
 
     best = [event for events in histories if (event := best_event(events)) is not None]
     if not best:

@@ -1,0 +1,118 @@
+"""The texts to learn from, by name or path: fetched, built in, or your own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpt.data.corpus import Corpus
+from gpt.data.text import decode_text
+
+if TYPE_CHECKING:
+    pass
+
+
+DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
+
+
+CORPORA = {
+    "shakespeare": "Tiny Shakespeare: 1.1 million characters of his plays, fetched once and kept",
+    "python-docs": "Python's own reference prose, half a million characters that every Python brings along",
+}
+
+
+_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+
+
+_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+
+_LARGEST_FILE = 50_000_000  # bytes
+
+
+class CorpusUnavailable(RuntimeError):
+    """A corpus that has to be fetched could not be; the message says why and what to do."""
+
+
+def load_corpus(name_or_path: str | Path) -> Corpus:
+    """Load a corpus by name (see `CORPORA`), or by its path a UTF-8 text file of your own, or a prepared text.
+
+    A prepared text, of any length, is a folder that `prepare_text` made; its ids stay in their file.
+
+    Tiny Shakespeare is looked for in the folder named by the environment variable GPT_LAB_DATA (as
+    `tinyshakespeare/input.txt`), then in the user's cache folder, and else fetched, with its checksum verified.
+
+    Raises:
+        CorpusUnavailable: Tiny Shakespeare is not here and cannot be fetched.
+        FileNotFoundError: there is no corpus and no file of that name.
+        ValueError: the file is not a text to learn from, or the folder not a sound prepared text.
+    """
+    if name_or_path == "shakespeare":
+        return Corpus.from_text("shakespeare", _tiny_shakespeare())
+    if name_or_path == "python-docs":
+        return Corpus.from_text("python-docs", _python_docs())
+    path = Path(name_or_path)
+    if (path / "meta.json").is_file():
+        from gpt.data.prepare import load_prepared
+
+        return load_prepared(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file or of a prepared "
+            f"text, or one of {', '.join(CORPORA)}"
+        )
+    return Corpus.from_text(path.name, _read_text(path))
+
+
+def _read_text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise ValueError(
+            f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read at once; make it ready with "
+            f"`python -m gpt prepare`, and give the folder that this makes"
+        )
+    return decode_text(path.name, path.read_bytes())
+
+
+def _tiny_shakespeare() -> str:
+    local_folder = os.environ.get(DATA_FOLDER_VARIABLE)
+    if local_folder:
+        path = Path(local_folder) / "tinyshakespeare" / "input.txt"
+        if path.is_file():
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != _SHAKESPEARE_SHA256:
+                raise CorpusUnavailable(
+                    f"tinyshakespeare/input.txt in {DATA_FOLDER_VARIABLE} is not the published file (its checksum "
+                    f"differs); replace it, or give it as a text file of your own"
+                )
+            return content.decode("utf-8")
+    return _fetch_tiny_shakespeare().read_text(encoding="utf-8")
+
+
+def _fetch_tiny_shakespeare() -> Path:
+    import pooch  # only where something is fetched
+
+    try:
+        return Path(
+            pooch.retrieve(
+                _SHAKESPEARE_URL,
+                known_hash=f"sha256:{_SHAKESPEARE_SHA256}",
+                fname="tinyshakespeare.txt",
+                path=pooch.os_cache("gpt-lab"),
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=20),
+            )
+        )
+    except (OSError, ValueError) as error:  # no network, an error from the server, a wrong checksum
+        raise CorpusUnavailable(
+            f"Tiny Shakespeare could not be fetched ({type(error).__name__}); use the corpus python-docs, which needs "
+            f"no network, or put the file in a folder as tinyshakespeare/input.txt and name the folder in "
+            f"{DATA_FOLDER_VARIABLE}"
+        ) from error
+
+
+def _python_docs() -> str:
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in sorted(topics))

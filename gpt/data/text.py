@@ -1,0 +1,53 @@
+"""What a text to learn from has to be, and how bytes become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+LARGEST_VOCABULARY = 10_000  # characters
+
+
+def check_text(name: str, characters: Sequence[str], length: int) -> None:
+    """Raise ValueError unless a text can be learned from, character by character.
+
+    Args:
+        name: of the text, for the message.
+        characters: each different one of the text, once.
+        length: of the text, in characters.
+    """
+    if len(characters) < 2:
+        what = f"only the character {characters[0]!r}" if characters else "no text"
+        raise ValueError(f"{name!r} holds {what}; give a text of at least two different characters")
+    if len(characters) > LARGEST_VOCABULARY:
+        raise ValueError(
+            f"{name!r} has {len(characters):,} different characters, and at most {LARGEST_VOCABULARY:,} are "
+            f"allowed; is it a text?"
+        )
+    if length < 20:
+        raise ValueError(f"{name!r} has {length} characters; give at least 20, better some ten thousand")
+
+
+def decode_text(name: str, content: bytes) -> str:
+    """Bytes of a text file to text, line ends made uniform; raises ValueError if they are not UTF-8 text."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(name, error.start) from None
+    check_no_nul(name, text)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def not_utf8(name: str, position: int) -> ValueError:
+    """The error for a file whose byte at `position` is not UTF-8."""
+    return ValueError(f"{name!r} is not UTF-8 text (byte {position:,}); save it as UTF-8")
+
+
+def check_no_nul(name: str, text: str) -> None:
+    """Raise ValueError if a text holds NUL, as binary files and UTF-16 do."""
+    if "\0" in text:
+        raise ValueError(f"{name!r} holds NUL bytes, so it is not a text; give a plain text file in UTF-8")

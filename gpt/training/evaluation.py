@@ -1,0 +1,48 @@
+"""How well a model predicts a text: its loss over windows that do not overlap."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gpt.data.batches import validation_windows
+from gpt.data.corpus import Corpus
+from gpt.model.gpt2 import GPT2, evaluation_mode
+
+
+def evaluate(model: GPT2, corpus: Corpus, *, most_windows: int | None = None) -> float:
+    """Mean loss, in nats per token, over the validation text.
+
+    It is cut into windows as long as the model's context, which do not overlap, so each token is predicted once, from
+    what stands before it in its window. The result does not depend on any random stream and changes none.
+
+    Args:
+        model: the model to test.
+        corpus: whose validation text to predict.
+        most_windows: use only this many windows, evenly spaced; None uses all.
+    """
+    return mean_and_error(token_losses(model, corpus.validation_ids, most_windows=most_windows))[0]
+
+
+def token_losses(model: GPT2, ids: Tensor, *, most_windows: int | None = None) -> list[Tensor]:
+    """The loss of every token of a text (N,), in nats, in the windows of `evaluate`: tensors of (windows, T)."""
+    losses = []
+    with evaluation_mode(model):
+        config = model.config
+        windows = validation_windows(ids, config.context_length, most_windows, vocab_size=config.vocab_size)
+        for inputs, targets in windows:
+            logits = model(inputs.to(model.device))  # (B, T, vocab_size)
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten(), reduction="none")
+            losses.append(loss.view(targets.shape).cpu())
+    return losses
+
+
+def mean_and_error(losses: list[Tensor]) -> tuple[float, float]:
+    """Mean of token losses, and its standard error from how much windows differ (0 for a single window)."""
+    mean = torch.cat([loss.flatten() for loss in losses]).double().mean().item()
+    windows = torch.cat([loss.double().mean(dim=1) for loss in losses])
+    error = (windows.std() / math.sqrt(len(windows))).item() if len(windows) > 1 else 0.0
+    return mean, error
