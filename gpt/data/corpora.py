@@ -5,18 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gpt.data.corpus import Corpus
 from gpt.data.text import decode_text
 
-if TYPE_CHECKING:
-    pass
-
-
 DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
-
-
 CORPORA = {
     "shakespeare": "Tiny Shakespeare: 1.1 million characters of his plays, fetched once and kept",
     "python-docs": "Python's own reference prose, half a million characters that every Python brings along",

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gpt.model.config import check_number, check_whole_number
 from gpt.model.seeds import seeded_generator
-
-if TYPE_CHECKING:
-    pass
 
 
 def choose(

@@ -29,7 +29,8 @@ from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.headers import SecurityHeaders
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
-from gpt.ui.train.tab import SECONDS_BETWEEN_UPDATES, build_train_tab
+from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
+from gpt.ui.train.tab import build_train_tab
 
 TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
 

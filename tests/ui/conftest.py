@@ -16,7 +16,7 @@ from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.app import create_demo
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.train.tab import TrainHandlers
+from gpt.ui.train.handlers import TrainHandlers
 
 
 @pytest.fixture(scope="session", autouse=True)

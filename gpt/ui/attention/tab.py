@@ -2,238 +2,31 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import tempfile
-from collections import OrderedDict
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from gpt.model.config import GPTConfig
-from gpt.runs.limits import LONGEST_LOOK, MOST_LOOKS
-from gpt.ui.catalogue import Catalogue, at_step
+from gpt.runs.limits import LONGEST_LOOK
+from gpt.ui.attention.handlers import _EMPTY_BELOW, _NO_SECOND, AttentionHandlers
+from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.attention_map import attention_map
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
-from gpt.ui.limiter import COMPUTING
-from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence
+from gpt.ui.requests import leave_checks_to_handlers
 
 if TYPE_CHECKING:
-    from gpt.interpret.ablation import Silencing
-    from gpt.ui.attention.views import Look
+    pass
 
-_LONGEST_SENT = 100_000  # characters that are read at all, to say by how much a text is too long
 _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
 _EMPTY = "Press Look: every head's attention over your text will appear here."
-_EMPTY_BELOW = {"empty": "Press Look above: what is measured in the model will appear here."}
-
-
-class AttentionHandlers:
-    """What the tab's buttons do; plain functions of the controls' values, so that tests can call them.
-
-    `look` remembers what is looked at and gives it a key, by which the other handlers find it: so all that is on the
-    page is about the same weights, even while these go on learning.
-    """
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-        self._looks: OrderedDict[str, Look] = OrderedDict()
-        self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
-
-    def look(self, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
-        """Look at a text with one model or two.
-
-        Args:
-            name: of the model, as the catalogue knows it.
-            second: of another, to stand beside it; "" for none.
-            text: what they read.
-            looked: what the tab remembers of its look before.
-
-        Returns:
-            Values for `attention_map` and `step_slider`, and what the tab remembers: a key, and the names.
-        """
-        with one_sentence():
-            return self._look(name, second, text, looked)
-
-    def _look(self, name: Any, second: Any, text: Any, looked: Any) -> tuple[Any, ...]:
-        from gpt.ui.attention.views import map_view, take_look
-
-        models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
-        look = take_look(models, require_text("the text", text, _LONGEST_SENT))
-        if isinstance(looked, list) and looked and looked[0] in self._looks:
-            self._looks[looked[0]].is_past = True
-        key = secrets.token_hex(8)
-        self._looks[key] = look
-        while len(self._looks) > MOST_LOOKS:
-            oldest, _ = self._looks.popitem(last=False)
-            shutil.rmtree(Path(self._exports.name) / oldest, ignore_errors=True)
-        steps = self.catalogue.steps(name)
-        step = self.catalogue.step_of(name)
-        slider = {
-            "steps": steps,
-            "index": steps.index(step) if step in steps else 0,
-            "label": f"As it learned, {look.first.label}",
-        }
-        with COMPUTING:
-            return map_view(look), slider, [key, name, second]
-
-    def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[Any, ...]:
-        """The same look at another step of the first model's training."""
-        with one_sentence():
-            key, name, second = self._remembered(looked)
-            steps = self.catalogue.steps(name)
-            if not steps:
-                raise ValueError("of this model no other steps are kept; choose one that was trained here")
-            step = require_whole("the step", getattr(chosen, "step", None), 0, steps[-1])
-            return self._look(at_step(name, step), second, self._looks[key].text, looked)
-
-    def measure(self, looked: Any) -> tuple[Any, ...]:
-        """The numbers of every head, the receptive field of the last token, and what is expected after the text."""
-        from gpt.ui.attention.views import field_view, heads_view, outcomes_view
-
-        if looked is None:
-            return _EMPTY_BELOW, _EMPTY_BELOW, _EMPTY_BELOW
-        with one_sentence(), COMPUTING:
-            look = self._find(looked)
-            views = (
-                heads_view(look),
-                field_view(look, len(look.tokens) - 1),
-                outcomes_view(look),
-            )
-            # A look that came meanwhile has views of its own, which this must not come after.
-            return tuple(gr.skip() for _ in views) if look.is_past else views
-
-    def silence_each(self, looked: Any) -> Iterator[Any]:
-        """What silencing each head costs, one layer after another."""
-        from gpt.interpret.ablation import silencing_costs
-        from gpt.ui.attention.views import can_silence_all
-
-        if looked is None:
-            yield _EMPTY_BELOW
-            return
-        with one_sentence():
-            look = self._find(looked)
-            if len(look.ids) < 2:
-                yield {"empty": "A text of one token has no loss to compare; give a longer one."}
-                return
-            yield self._silence_view(look)
-            if look.silencing or not can_silence_all(look.config, len(look.ids)):
-                return  # measured before; or large, where heads are silenced by hand alone
-            layers = silencing_costs(look.first.model, look.ids)
-            measured: list[Silencing] = []
-            while not look.is_past:
-                with COMPUTING:
-                    layer = next(layers, None)
-                if layer is None:
-                    return
-                measured.append(layer)
-                look.silencing = list(measured)
-                yield self._silence_view(look)
-
-    def silence(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
-        """Silence these heads of the first model, and no others: the change of its loss and of what it expects."""
-        from gpt.ui.attention.views import outcomes_view, silence_view
-
-        with one_sentence():
-            look = self._find(looked)
-            heads = _head_list("heads", getattr(chosen, "heads", None))
-            kv_heads = _head_list("KV heads", getattr(chosen, "kv_heads", None))
-            before = look.heads, look.kv_heads
-            look.heads, look.kv_heads = heads, kv_heads
-            try:
-                with COMPUTING:
-                    return silence_view(look), outcomes_view(look)
-            except ValueError:
-                look.heads, look.kv_heads = before
-                raise
-
-    def trace(self, looked: Any, chosen: gr.EventData) -> str:
-        """What can reach the output at the chosen token, and what does."""
-        from gpt.ui.attention.views import field_view
-
-        with one_sentence():
-            look = self._find(looked)
-            position = require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
-            with COMPUTING:
-                return field_view(look, position)
-
-    def export(self, looked: Any, chosen: Any) -> list[str]:
-        """Pictures and weights of the first model's attention; `chosen` is "layer,head" of the large map."""
-        from gpt.interpret.attention_maps import attention_maps
-        from gpt.runs.exports import export_attention
-
-        with one_sentence():
-            look = self._find(looked)
-            head = _head_in_text(chosen, look.config)
-            folder = Path(self._exports.name) / self._remembered(looked)[0]
-            folder.mkdir(exist_ok=True)
-            with COMPUTING:
-                weights = attention_maps(look.first.model, look.ids[None])[:, 0]
-            files = export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
-            return [str(path) for path in files]
-
-    @staticmethod
-    def _silence_view(look: Look) -> str:
-        from gpt.ui.attention.views import silence_view
-
-        with COMPUTING:
-            return silence_view(look)
-
-    def _find(self, looked: Any) -> Look:
-        return self._looks[self._remembered(looked)[0]]
-
-    def _remembered(self, looked: Any) -> list[Any]:
-        if not isinstance(looked, list) or len(looked) != 3 or looked[0] not in self._looks:
-            raise ValueError("there is nothing to look into yet, or it was too long ago; press Look")
-        return looked
-
-    def opened(self, seen: Any, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
-        """On opening the tab: the models there are now, and the chosen one's attention, or why there is none."""
-        choices = self.catalogue.choices(seen, snapshots=False)
-        there = [known for _, known in choices]
-        chosen = name if name in there else (there[0] if there else None)
-        also = second if second in there else ""
-        lists = gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=[_NO_SECOND, *choices], value=also)
-        if chosen is None:
-            return *lists, gr.skip(), gr.skip(), gr.skip()
-        try:
-            return *lists, *self._look(chosen, also, text, looked)
-        except ValueError as error:
-            return *lists, {"empty": sentence(error)}, {"steps": [], "index": 0, "label": ""}, None
-
-
-_NO_SECOND = ("none", "")
-
-
-def _head_list(what: str, value: Any) -> list[tuple[int, int]]:
-    """Pairs of layer and head as a page sends them; raises ValueError in a sentence."""
-    if not isinstance(value, list) or len(value) > 10_000:
-        raise ValueError(f"the {what} are {value!r:.80}; give a list of pairs of layer and head")
-    pairs = []
-    for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"one of the {what} is {pair!r:.80}; give a pair of layer and head")
-        pairs.append((require_whole("the layer", pair[0], 0, 999), require_whole("the head", pair[1], 0, 999)))
-    return list(dict.fromkeys(pairs))
 
 
 def _section(title: str, explanation: str) -> None:
     """A heading on the page, with a line that says what stands below it."""
     gr.HTML(f"<h2>{title}</h2><p>{explanation}</p>", elem_classes="section")
-
-
-def _head_in_text(text: Any, config: GPTConfig) -> tuple[int, int]:
-    """(layer, head) of "layer,head"; the first head where the text says anything else."""
-    layer, _, head = str(text).partition(",")
-    if not (layer.isdecimal() and head.isdecimal() and len(layer) < 4 and len(head) < 4):
-        return 0, 0
-    return min(int(layer), config.num_layers - 1), min(int(head), config.num_heads - 1)
 
 
 # Runs before the export's handler: which head the large map shows, the page alone knows.

@@ -2,247 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gpt.data.corpora import CORPORA
-from gpt.data.text import decode_text
 from gpt.model.config import VARIANTS
-from gpt.runs.limits import LARGEST_OWN_TEXT, LONGEST_BEGINNING, MOST_IDLE_SECONDS
-from gpt.runs.run import NotYourRun, Run
+from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import RECIPES
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
-from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence, visitor_of
+from gpt.ui.requests import leave_checks_to_handlers
+from gpt.ui.train.handlers import TrainHandlers, read_upload
 from gpt.ui.train.settings import (
     CONTEXTS,
-    MOST_STEPS,
     OWN_TEXT,
     PRESETS,
     SIZES,
     SMALL,
     Preset,
     TrainSettings,
-    corpus_for,
     preview_text,
 )
-from gpt.ui.train.views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
-
-SECONDS_BETWEEN_UPDATES = 0.25
-HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
 _OPENING = "Fetching how the models that ship with the lab learned…"
-
-
-class TrainHandlers:
-    """What the tab's buttons do; plain functions of the controls' values, so that tests can call them."""
-
-    def __init__(self, runs: Runs, catalogue: Catalogue) -> None:
-        self.runs = runs
-        self.catalogue = catalogue
-        self._presses = itertools.count(1)
-        self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
-
-    def train(self, secret: Any, seen: Any, *controls: Any) -> tuple[Any, ...]:
-        """Start or join the run that the controls describe.
-
-        Returns:
-            The run's key for the page to watch, the runs this visitor has seen, and the secret they are known by.
-        """
-        visitor = visitor_of(secret)
-        with one_sentence():
-            settings = TrainSettings(*controls)
-            corpus, notice = corpus_for(settings)
-            run = self.runs.submit(settings.request(corpus), corpus, visitor)
-        if notice:
-            gr.Warning(notice, title="Another text")
-        return *self._show(run, seen), visitor
-
-    def rejoin(self, secret: Any, seen: Any, request: gr.Request) -> tuple[Any, ...]:
-        """On opening the page: watch the run named in the address (`?run=...`), or else the visitor's own.
-
-        With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel show how
-        the shipped models learned.
-        """
-        address = dict(request.query_params)
-        run = self.runs.find(str(address.get("run", ""))) or self.runs.under_way(visitor_of(secret))
-        if run is None:
-            return gr.skip(), gr.skip(), *shipped_view(self.catalogue)
-        return *self._show(run, seen, hands_off=address.get("hands") == "off"), gr.skip(), gr.skip()
-
-    def _show(self, run: Run, seen: Any, *, hands_off: bool = False) -> tuple[Any, ...]:
-        keys = [key for key in seen if key != run.key] if isinstance(seen, list) else []
-        self.runs.watched(run)
-        # The number makes each press a change, also when the run is the one already watched.
-        watched = f"{run.key} {next(self._presses)}{HANDS_OFF if hands_off else ''}"
-        return watched, [*keys, run.key][-12:]
-
-    async def watch(self, watched: Any) -> AsyncIterator[tuple[Any, ...]]:
-        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second."""
-        run = self.runs.find(str(watched).partition(" ")[0])
-        if run is None:
-            yield self.nothing_watched()
-            return
-        hands_off = str(watched).endswith(HANDS_OFF)
-        shown, shown_status = None, ""
-        idle = 0.0
-        with self.runs.watching(run):
-            while idle < MOST_IDLE_SECONDS:
-                now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
-                if now != shown:
-                    buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
-                    yield run_chart(run), run_panel_value(run, self.runs), *buttons
-                    if run.is_over and now == (run.version, run.status, ""):
-                        return
-                    shown, shown_status, idle = now, now[1], 0.0
-                is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
-                seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
-                idle += seconds
-                await asyncio.sleep(seconds)
-
-    def nothing_watched(self) -> tuple[Any, ...]:
-        """The view before anything is trained."""
-        return *shipped_view(self.catalogue), *_buttons("", hands_off=False)
-
-    def pause(self, secret: Any, seen: Any, watched: Any, steps: Any) -> tuple[Any, ...]:
-        """Hold the run, let it go on, or, when it is done, train a copy for as many steps more as the control says.
-
-        A watcher gets a copy of their own to do so with.
-        """
-        visitor = visitor_of(secret)
-        with one_sentence():
-            run = self._run_in_hand(watched)
-            if run.status == "done":
-                more = run.request.training.max_steps + require_whole("steps", steps, 1, MOST_STEPS)
-                run = self.runs.copy(run, visitor, training=replace(run.request.training, max_steps=more))
-            else:
-                resume = run.status == "paused"
-                try:
-                    (self.runs.play if resume else self.runs.pause)(run, visitor)
-                except NotYourRun:
-                    run = self._own_copy(run, visitor, play=resume)
-        return *self._show(run, seen), visitor
-
-    def step_once(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
-        """Train one step and hold; a watcher gets a copy of their own to do so with."""
-        visitor = visitor_of(secret)
-        with one_sentence():
-            run = self._run_in_hand(watched)
-            try:
-                self.runs.step_once(run, visitor)
-            except NotYourRun:
-                run = self._own_copy(run, visitor, play=False)
-        return *self._show(run, seen), visitor
-
-    def stop(self, secret: Any, watched: Any) -> tuple[Any, ...]:
-        """End the run; a watcher leaves it."""
-        with one_sentence():
-            run = self._run_in_hand(watched)
-            try:
-                self.runs.stop(run, visitor_of(secret))
-            except NotYourRun:
-                return self.nothing_watched()
-        return run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
-
-    def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
-        """Train the run anew from the start, with the same seed."""
-        visitor = visitor_of(secret)
-        with one_sentence():
-            run = self._run_in_hand(watched)
-            run = self.runs.submit(replace(run.request, copy_of=""), run.corpus, visitor, restart=True)
-        return *self._show(run, seen), visitor
-
-    def branch(self, secret: Any, seen: Any, watched: Any, *controls: Any) -> tuple[Any, ...]:
-        """Go on from the run's present state, in a copy, with the training settings that the controls say now."""
-        visitor = visitor_of(secret)
-        with one_sentence():
-            run = self._run_in_hand(watched)
-            wanted = TrainSettings(*controls).request(run.corpus)
-            before = run.request
-            kept = (wanted.models, wanted.seeds, wanted.training.seed)
-            if kept != (before.models, before.seeds, before.training.seed):
-                raise ValueError(
-                    "a branch keeps its models and its seed; change only steps, batch size or learning rate, "
-                    "or press Train to start anew"
-                )
-            run = self.runs.copy(run, visitor, training=wanted.training)
-        return *self._show(run, seen), visitor
-
-    def export(self, watched: Any) -> list[str]:
-        """Files of the run to take home."""
-        from gpt.runs.exports import export_run
-
-        with one_sentence():
-            run = self._run_in_hand(watched, hands_off=True)
-            if not any(member.events for member in run.members):
-                raise ValueError("this run has not begun yet; wait for its first point")
-            folder = Path(self._exports.name) / run.key
-            folder.mkdir(exist_ok=True)
-            return [str(path) for path in export_run(run, folder)]
-
-    def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
-        """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""
-        from gpt.ui.model_views import next_character_bars
-
-        try:
-            prompt = require_text("the prompt", prompt, LONGEST_BEGINNING)
-            run = self.runs.find(key) if isinstance(key, str) else None
-            if run is None:
-                names = {name: f"shipped/{name}" for name in self.catalogue.shipped}
-            else:
-                labels = [label for label, _ in run.request.models]
-                names = {label: f"run/{run.key}/{number}" for number, label in enumerate(labels)}
-            bars = [
-                next_character_bars(self.catalogue.get(name), prompt) | {"label": label}
-                for label, name in names.items()
-            ]
-            return {"models": bars}
-        except ValueError as error:
-            return {"error": sentence(error)}
-
-    def _run_in_hand(self, watched: Any, *, hands_off: bool = False) -> Run:
-        run = self.runs.find(str(watched).partition(" ")[0])
-        if run is None:
-            raise ValueError("there is no run here to do this with; press Train to start one")
-        if str(watched).endswith(HANDS_OFF) and not hands_off:
-            raise ValueError("this link is for watching only; open the page without it to train yourself")
-        return run
-
-    def _own_copy(self, run: Run, visitor: str, *, play: bool) -> Run:
-        copied = self.runs.copy(run, visitor, play=play)
-        gr.Info("Somebody else started that run, so this is now your own copy of it.", title="Your copy")
-        return copied
-
-
-def _buttons(status: str, hands_off: bool) -> list[Any]:
-    """What becomes of Train, Pause, Step and Stop for a run of this status; "" is none.
-
-    As plain updates, because making a component takes longer than all else that a chart's update takes.
-    """
-    goes_on = status in ("paused", "done")
-    is_under_way = status in ("waiting", "running", "paused")
-    return [
-        gr.update(interactive=not hands_off),
-        gr.update(value="Go on" if goes_on else "Pause", interactive=not hands_off and (goes_on or is_under_way)),
-        gr.update(interactive=not hands_off and is_under_way),
-        gr.update(interactive=not hands_off and is_under_way),
-    ]
-
-
-def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The chart and the panel before anything is trained: how the shipped models learned."""
-    checkpoints = {name: catalogue.checkpoint(name) for name in catalogue.shipped}
-    return shipped_chart(checkpoints), shipped_panel(checkpoints)
 
 
 def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.State) -> None:
@@ -410,11 +197,3 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
         "seeds": seeds,
     }
     return {field.name: controls[field.name] for field in fields(TrainSettings)}
-
-
-def read_upload(content: Any) -> str:
-    """The text of an uploaded file."""
-    with one_sentence():
-        if not isinstance(content, bytes) or len(content) > 4 * LARGEST_OWN_TEXT:
-            raise ValueError(f"this is not a text file of at most {LARGEST_OWN_TEXT:,} characters; choose another")
-        return require_text("the file", decode_text("the file", content), LARGEST_OWN_TEXT)

@@ -21,8 +21,8 @@ from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.cost import tab as cost_tab
 from gpt.ui.cost import views as cost_views
+from gpt.ui.cost.handlers import CHOSEN_MODELS, CostHandlers
 from gpt.ui.cost.settings import LONGEST, PASSES, TimingSettings
-from gpt.ui.cost.tab import CHOSEN_MODELS, CostHandlers
 from gpt.ui.cost.views import AttentionTiming, CacheMeasurement, formula_bytes, repeats_at
 from gpt.ui.train.settings import SIZES, SMALL
 

@@ -36,8 +36,8 @@ from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.train import settings as module
+from gpt.ui.train.handlers import TrainHandlers, read_upload
 from gpt.ui.train.settings import CONTEXTS, LARGEST_OWN_TEXT, OWN_TEXT, SIZES, TrainSettings, preview_text
-from gpt.ui.train.tab import TrainHandlers, read_upload
 
 FOREVER = 5000  # steps; no test waits for their end
 FOUR_HEADS = next(name for name, size in SIZES.items() if size["num_heads"] == 4)

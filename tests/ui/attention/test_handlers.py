@@ -20,7 +20,7 @@ from gpt.generation.stream import extend_ids
 from gpt.interpret.ablation import silenced
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
-from gpt.ui.attention.tab import AttentionHandlers
+from gpt.ui.attention.handlers import AttentionHandlers
 from gpt.ui.catalogue import Catalogue, at_step
 
 TEXT = "The lazy dog dreams, and runs."

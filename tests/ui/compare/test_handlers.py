@@ -21,7 +21,8 @@ from gpt import Corpus, PretrainedUnavailable, evaluate, save_checkpoint, stream
 from gpt.runs.limits import LONGEST_PROMPT, MOST_COMPARED
 from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.compare.tab import CompareHandlers, from_address
+from gpt.ui.compare.handlers import CompareHandlers
+from gpt.ui.compare.tab import from_address
 
 BOTH = ["shipped/gpt2", "shipped/sliding-window"]
 ASKED: dict[str, Any] = {
