@@ -7,11 +7,11 @@ import threading
 
 import pytest
 import torch
-from engine import TURN, Batcher
 
 from gpt import stream_tokens
 from gpt.generation import engine
 from gpt.generation.decoder import Decoder
+from gpt.generation.engine import TURN, Batcher
 
 CHOICES = [
     {"temperature": 0},

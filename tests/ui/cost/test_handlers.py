@@ -19,7 +19,7 @@ from gpt.model.config import VARIANTS
 from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE
 from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.cost import tab as cost_tab
+from gpt.ui.cost import handlers
 from gpt.ui.cost import views as cost_views
 from gpt.ui.cost.handlers import CHOSEN_MODELS, CostHandlers
 from gpt.ui.cost.settings import LONGEST, PASSES, TimingSettings
@@ -176,7 +176,7 @@ def test_the_second_waits_for_the_first_and_is_told(cost: CostHandlers) -> None:
 
 @pytest.mark.usefixtures("calls")
 def test_stop_ends_ones_own_measurement_alone(cost: CostHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost_tab, "SECONDS_BETWEEN_UPDATES", 0.0)  # a call for each update
+    monkeypatch.setattr(handlers, "SECONDS_BETWEEN_UPDATES", 0.0)  # a call for each update
 
     async def stopped() -> tuple[list[str], list[str]]:
         first, second = cost.measure_time(*ASKED, request=ANNA), cost.measure_time(*ASKED, request=BEN)

@@ -29,7 +29,6 @@ from served import (
     settings,
 )
 
-import gpt
 from gpt import VARIANTS, CorpusUnavailable
 from gpt.runs.exports import corpus_text
 from gpt.runs.run import Run
@@ -200,14 +199,14 @@ def test_a_refusal_leaves_the_visitors_run_alone(train_tab: TrainHandlers, start
 @pytest.fixture
 def no_shakespeare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny Shakespeare cannot be had."""
-    load = gpt.data.corpora.load_corpus
+    load = module.load_corpus
 
     def unavailable(name: str) -> Any:
         if name == "shakespeare":
             raise CorpusUnavailable("Tiny Shakespeare could not be fetched")
         return load(name)
 
-    monkeypatch.setattr(gpt.data.corpus, "load_corpus", unavailable)
+    monkeypatch.setattr(module, "load_corpus", unavailable)
     module._named_corpus.cache_clear()
 
 
