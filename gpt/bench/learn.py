@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.rows import Row, in_pairs
-from gpt.bench.turns import progress, threads_text
+from gpt.bench.turns import progress
+from gpt.costs.machine import threads_text
 from gpt.costs.timing import spread
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
