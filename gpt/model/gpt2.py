@@ -168,7 +168,7 @@ class GPT2(nn.Module):
         """
         x = self.embed(input_ids, start=0 if cache is None else cache.length)  # (B, T, embed_size)
         if cache is not None and not self.config.causal:
-            raise ValueError("a model with causal=False reads the whole text again for each token; call it without a cache")
+            raise ValueError("a model with causal=False reads its text again for each token; call it without a cache")
         layer_caches = [None] * len(self.blocks) if cache is None else cache.layers
         for block, layer_cache in zip(self.blocks, layer_caches, strict=True):
             if self.checkpoint_activations and self.training:
