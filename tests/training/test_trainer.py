@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from gpt import RECIPES, Corpus, TrainConfig, Trainer, TrainingDiverged, evaluate, train
 from gpt.data.batches import BatchStream, validation_windows
-from gpt.training.trainer import TrainingInterrupted, pick_device
+from gpt.training.devices import pick_device
+from gpt.training.trainer import TrainingInterrupted
 
 RESUMED = {
     "fast": {},
