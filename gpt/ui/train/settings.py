@@ -11,7 +11,7 @@ import gradio as gr
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.model.config import VARIANTS, GPTConfig, make_config
 from gpt.runs.limits import LARGEST_OWN_TEXT
-from gpt.runs.run import RunRequest
+from gpt.runs.request import RunRequest
 from gpt.training.recipes import RATES, RECIPES, TrainConfig
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
 
