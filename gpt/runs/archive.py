@@ -85,6 +85,7 @@ def _save(run: Run, place: int, folder: Path) -> None:
         "corpus": {"name": corpus.name, "sha256": corpus.sha256},
         "owner": run.owner,
         "goal": run.goal,
+        "is_left_alone": run.lease.has_ended,
         "batches_digests": run.batches_digests(),
         "shared_digests": [member.shared_digest for member in run.members],
     }
@@ -127,8 +128,9 @@ def _restored(folder: Path) -> Run:
         seeds=description["seeds"],
         copy_of=description["copy_of"],
     )
-    run = Run(request, _corpus(folder, description["corpus"]), description["owner"])
-    run.goal = description["goal"]
+    run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
+    run.goal = int(description["goal"])
+    run.lease.has_ended = bool(description.get("is_left_alone"))
     digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's
     for number, member in enumerate(run.members):
         if (folder / str(number)).is_dir():

@@ -149,7 +149,7 @@ class Run:
         state: what it is doing; see `gpt.runs.states.transition`, which alone changes it.
         message: a sentence on why it paused, stopped or failed; else empty.
         owner: the visitor who may control it; empty if nobody may.
-        goal: the step up to which it is to be trained now.
+        goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
         lease: who watches it.
         version: grows whenever there is something new to see.
     """
@@ -176,14 +176,19 @@ class Run:
         return self.state.is_over
 
     @property
+    def told_step(self) -> int:
+        """The last step that all models have told of; -1 before the first."""
+        return min(member.last_step for member in self.members)
+
+    @property
     def has_begun(self) -> bool:
-        """Whether every model has told something."""
-        return all(member.events for member in self.members)
+        """Whether all models have told something."""
+        return self.told_step >= 0
 
     @property
     def step(self) -> int:
         """Steps that all models have made."""
-        return max(0, min(member.last_step for member in self.members))
+        return max(0, self.told_step)
 
     @property
     def is_level(self) -> bool:
@@ -198,7 +203,7 @@ class Run:
     @property
     def is_at_goal(self) -> bool:
         """Whether there is nothing to train now."""
-        return self.has_begun and self.step >= self.goal
+        return self.told_step >= self.goal
 
     @property
     def seconds(self) -> float:

@@ -197,7 +197,7 @@ class Runs:
     def pause(self, run: Run, visitor: str) -> None:
         """Hold after the present step; nothing is lost."""
         with self._owned(run, visitor):
-            run.goal = run.step
+            run.goal = run.told_step
             run.lease.has_ended = False
             if run.state is RunState.WAITING:
                 self._turns.move(run, RunState.PAUSED)
@@ -282,9 +282,7 @@ class Runs:
                     _log.warning("run %s of the last server was dropped, because it was started again", run.key)
                     continue
                 self._runs[run.key] = run
-                if run.is_at_goal and not run.is_at_end:
-                    run.message = "Paused."
-                else:
+                if run.is_at_end or not (run.is_at_goal or run.lease.has_ended):
                     self._enqueue(run)
 
     def close(self, archive: Path | None = None) -> None:

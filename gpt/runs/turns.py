@@ -154,11 +154,15 @@ class Turns:
         with self.lock:
             self._questions.append((run, question))
             try:
-                self.lock.wait_for(lambda: question.answer or run not in self.held, timeout=_LONGEST_STEP)
+                self.lock.wait_for(
+                    lambda: question.answer or run not in self.held or self.is_closing, timeout=_LONGEST_STEP
+                )
             finally:
                 self._questions.remove((run, question))
             if question.answer:
                 return question.answer
+            if self.is_closing:
+                raise RunRefused("the lab is closing; it makes no copies")
             if run in self.held:
                 raise RunRefused("a step of this run takes very long; try again later")
             self.held.add(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -97,6 +98,42 @@ def test_a_text_of_ones_own_is_kept_with_the_run_and_removed_with_it(lab, reques
     assert list(folder.iterdir()) == []
 
 
+def test_what_an_earlier_version_saved_goes_on(stopped_lab, lab, corpus, request_for, wait_until):
+    """It knew neither places nor digests, called a setting otherwise, and had evaluated the step of its state."""
+    through = lab().submit(request_for("gpt2", "modern", max_steps=40), corpus, "ada")
+    run, folder = stopped_lab("gpt2", "modern", max_steps=40)
+
+    def edit(path, change):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    def age(settings):
+        settings["accumulation"] = settings.pop("gradient_accumulation_steps")
+
+    def forget(description):
+        age(description["training"])
+        for name in ("place", "batches_digests", "is_left_alone"):
+            del description[name]
+
+    edit(folder / run.key / "run.json", forget)
+    for number in range(2):
+        saved = folder / run.key / str(number)
+        edit(saved / "config.json", lambda content: age(content["training"]))
+        for name in ("train_loss", "learning_rate"):
+            edit(saved / "config.json", lambda content, name=name: content["progress"].pop(name))
+        step = json.loads((saved / "config.json").read_text())["progress"]["step"]
+        wait_until(lambda: through.is_over, "the other run")
+        lines = [json.dumps(dataclasses.asdict(event)) for event in through.members[number].events[: step + 1]]
+        (saved / "history.jsonl").write_text("\n".join(lines))
+    runs = lab()
+    runs.restore(folder)
+    (again,) = runs.all_runs()
+    wait_until(lambda: again.is_over, "the end")
+    assert losses(again) == losses(through)
+    assert again.batches_digests() == through.batches_digests()
+
+
 def test_what_is_damaged_is_left_out_and_removed(stopped_lab, lab):
     run, folder = stopped_lab(max_steps=LONG)
     whole = folder.parent / "whole"
@@ -114,6 +151,7 @@ def test_what_is_damaged_is_left_out_and_removed(stopped_lab, lab):
         "another kind of value": lambda: (place / "run.json").write_text("[1]"),
         "no model": lambda: edit(lambda d: d["models"][0].__setitem__(1, {})),
         "an unknown setting": lambda: edit(lambda d: d["training"].update(colour="red")),
+        "no goal": lambda: edit(lambda d: d.update(goal="far")),
         "another text": lambda: edit(lambda d: d["corpus"].update(sha256="0")),
         "no weights": lambda: (place / "0" / "model.safetensors").write_bytes(b""),
         "no state": lambda: (place / "0" / "training.safetensors").unlink(),
