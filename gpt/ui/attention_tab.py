@@ -17,11 +17,11 @@ from gpt import ui
 from gpt.config import GPTConfig
 from gpt.limits import LONGEST_LOOK, MOST_LOOKS
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
-from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import leave_checks_to_handlers, one_sentence, require_text, require_whole, sentence
@@ -137,7 +137,7 @@ class AttentionHandlers:
             look.heads, look.kv_heads = heads, kv_heads
             try:
                 with COMPUTING:
-                    return ui.attention_views.silence_view(look), ui.attention_views.outcomes_view(look)
+                    return ui.attention_views.ablation_view(look), ui.attention_views.outcomes_view(look)
             except ValueError:
                 look.heads, look.kv_heads = before
                 raise
@@ -165,7 +165,7 @@ class AttentionHandlers:
     @staticmethod
     def _silence_view(look: ui.attention_views.Look) -> str:
         with COMPUTING:
-            return ui.attention_views.silence_view(look)
+            return ui.attention_views.ablation_view(look)
 
     def _find(self, looked: Any) -> ui.attention_views.Look:
         return self._looks[self._remembered(looked)[0]]
@@ -272,9 +272,12 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map")
     _section("What each head does", "In the first model, measured on this text; press a row to see its map.")
     table = head_table(_EMPTY_BELOW, elem_id="head-table")
-    _section("Silence a head", "Switch heads of the first model off, and see what the loss and the next characters do.")
+    _section(
+        "Ablate a head",
+        "Replace the output of heads of the first model by zero, and see what the loss and the next characters do.",
+    )
     with gr.Row(elem_classes="halves"):
-        silencing = silence(_EMPTY_BELOW, elem_id="silence")
+        switches = ablation(_EMPTY_BELOW, elem_id="ablation")
         following = outcomes(_EMPTY_BELOW, elem_id="outcomes")
     _section(
         "What can reach a character",
@@ -302,8 +305,8 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     opened = tab.select(handlers.opened, [seen, name, second, text, looked], [name, second, *shown], **private)
     for event in (pressed, stepped, opened):
         event.success(handlers.measure, looked, [table, reach, following], **private)
-        event.success(handlers.silence_each, looked, silencing, **private)
-    silencing.silence(handlers.silence, looked, [silencing, following], trigger_mode="multiple", **private)
+        event.success(handlers.silence_each, looked, switches, **private)
+    switches.ablate(handlers.silence, looked, [switches, following], trigger_mode="multiple", **private)
     reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
     export.click(
         handlers.export, [looked, chosen_head], files, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1

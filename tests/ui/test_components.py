@@ -15,6 +15,7 @@ from served import assert_same_weights, unpack_attention
 from gpt import GPTConfig, attention_mask
 from gpt.costs import flops_by_part, parameters_by_part
 from gpt.ui import components
+from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
@@ -24,13 +25,13 @@ from gpt.ui.components.next_token import next_token
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.run_panel import run_panel
-from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
 
 FOLDER = Path(components.__file__).parent
 FACTORIES = {
+    "ablation": ablation,
     "attention_map": attention_map,
     "cost_bars": cost_bars,
     "cost_chart": cost_chart,
@@ -40,7 +41,6 @@ FACTORIES = {
     "outcomes": outcomes,
     "receptive_field": receptive_field,
     "run_panel": run_panel,
-    "silence": silence,
     "step_slider": step_slider,
     "surprise_text": surprise_text,
     "text_columns": text_columns,

@@ -1094,7 +1094,7 @@ document.addEventListener("gpt-lab:choose-head", ({ detail }) => {
   const isThere = !stage.inert && views.length && hasHead(views[0].picture, detail?.layer, detail?.head);
   if (!isThere) return;
   paintHeads(setHead(views[0], detail));
-  root.scrollIntoView({ block: "start" }); // whoever chose it below wants to see it
+  root.scrollIntoView({ block: "start" }); // it was chosen in a table below
 });
 new ResizeObserver(() => root.clientWidth !== paintedWidth && paintAll()).observe(root);
 const modeObserver = new MutationObserver(paintAll);

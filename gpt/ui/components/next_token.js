@@ -202,7 +202,7 @@ function makeColumn(_, place) {
 // ---- drawing ----
 
 function fillBar(parts, piece, { words, before, after, isCut }) {
-  parts.bar.dataset.probability = after; // unrounded, for whoever checks that the bars sum to 1
+  parts.bar.dataset.probability = after; // unrounded, for tests that the bars sum to 1
   parts.bar.classList.toggle('cut', isCut);
   setText(parts.token, words);
   parts.amount.style.width = `${100 * after}%`;

@@ -12,7 +12,7 @@ def next_token(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
 
     The value is `{"text", "temperature", "top_k", "top_p", "empty", "models"}`: the shared text, where the reader's
     own sliders start (`top_k` 0 and `top_p` 1 cut nothing), the words for a page without models, and one to four
-    models. The sliders start anew only when a value brings other numbers than the value before it. Each model has
+    models. The sliders start again only when a value brings other numbers than the value before it. Each model has
 
     - "label", "note", "colour", "dash", and "error", a sentence that stands in place of the bars, or "";
     - "tokens" and "logits", in order of falling logit: all of a character model's, a BPE model's first 200;

@@ -1,4 +1,4 @@
-"""What a model expects and writes after a text, beside the same model with silent heads or another one."""
+"""What a model expects and writes after a text, beside the same model with heads ablated or another one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
