@@ -2,15 +2,16 @@
 // once and asks the server, whose answer brings the loss with all pressed heads ablated.
 
 const root = element.querySelector(".ablation");
+const HOW_TO =
+  "Press a head to ablate it: its output is replaced by zero. Press it again to restore it; point at one to read " +
+  "what it costs.";
 const STRONGEST_TINT = 40; // percent of the variant's colour that the words on it still stand out from
-const LONGEST_WAIT_MS = 15000; // until a press that was never answered is taken back
-const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }; // [row, column]
 
 // `ablated` holds the names of the switches pressed, "head 0 2" or "kv 0 1"; `asked` is when the last press was sent.
 const state = { value: null, ablated: new Set(), asked: 0, pointed: null };
 let switches = new Map(); // name -> { name, kind, layer, index, button, cost }
 let rows = []; // the switches row by row, for the arrow keys
-let giveUp = null;
+const wait = makeWait(takeBack);
 
 // ---- one switch's numbers ----
 
@@ -69,7 +70,7 @@ function reactionsInWords({ layer, index }) {
 }
 
 function pointedInWords(one) {
-  if (!one) return "Press a head to ablate it: its output is replaced by zero. Press it again to restore it; point at one to read what it costs.";
+  if (!one) return HOW_TO;
   if (one.kind === "kv" && state.value.kv_reactions.length) {
     return `Ablating ${nameInWords(one)} changes the output ${reactionsInWords(one)}. Alone it ${costInWords(one)}.`;
   }
@@ -114,11 +115,11 @@ lossLine.setAttribute("role", "status");
 // ---- the grid ----
 
 function makeHeadSwitch(kind, layer, index) {
-  const button = make(grid, "button", kind);
-  button.type = "button";
-  button.dataset.name = `${kind} ${layer} ${index}`;
+  const name = `${kind} ${layer} ${index}`;
+  const button = makeButton(grid, "", () => press([name]), kind);
+  button.dataset.name = name;
   if (kind === "kv") make(button, "span", "kv-name", `KV ${index}`);
-  const one = { kind, layer, index, button, name: button.dataset.name, cost: make(button, "span", "cost") };
+  const one = { kind, layer, index, button, name, cost: make(button, "span", "cost") };
   switches.set(one.name, one);
   return one;
 }
@@ -138,7 +139,7 @@ function buildGrid({ layers, heads, kv_heads }) {
     rows.push(Array.from({ length: kv_heads }, (_, group) => makeHeadSwitch("kv", layer, group)));
     rows.at(-1).forEach((one) => (one.button.style.gridColumn = `span ${heads / kv_heads}`));
   }
-  rows[0][0].button.tabIndex = 0; // one stop of the Tab key; arrows move on
+  stopAt(rows[0][0]);
 }
 
 function largestCost() {
@@ -161,18 +162,15 @@ function paintSwitch(one, largest) {
   one.button.setAttribute("aria-label", `ablate ${nameInWords(one)}, cost ${words}`);
 }
 
-function makeRamp(largest) {
+function paintRamp(largest) {
   const decimals = largest < 0.1 ? 3 : 2;
-  const ramp = make(legend, "div", "ramp");
-  make(ramp, "div", "", "the loss rises, nats per token, square-root scale");
-  make(ramp, "div", "ramp-bar");
-  const ticks = make(ramp, "div", "ramp-ticks");
-  for (const share of [0, 0.25, 1]) make(ticks, "span", "", signedNumber(share * largest, share ? decimals : 0));
+  const ticks = [0, 0.25, 1].map((share) => signedNumber(share * largest, share ? decimals : 0));
+  makeRamp(legend, "the loss rises, nats per token, square-root scale", ticks);
 }
 
 function paintLegend(largest) {
   legend.replaceChildren();
-  if (largest > 0) makeRamp(largest);
+  if (largest > 0) paintRamp(largest);
   const items = make(legend, "div", "legend-items");
   const isPartial = [...switches.values()].some((one) => kindOf(one) === "unmeasured");
   for (const [kind, sample, words] of [
@@ -181,9 +179,7 @@ function paintLegend(largest) {
     ["sample-ablated", "+0.02", "ablated"],
     ...(isPartial ? [["noise", "–", "not measured"]] : []),
   ]) {
-    const item = make(items, "div", "legend-item");
-    make(item, "span", `sample ${kind}`, sample);
-    make(item, "span", "", words);
+    makeLegendItem(items, `sample ${kind}`, words, sample);
   }
 }
 
@@ -192,11 +188,9 @@ function paintLegend(largest) {
 function press(names) {
   for (const name of names) if (!state.ablated.delete(name)) state.ablated.add(name);
   state.asked = Date.now();
-  clearTimeout(giveUp);
-  giveUp = setTimeout(takeBack, LONGEST_WAIT_MS);
   paint();
   const placesOf = (kind) => ablatedOf(kind).map(({ layer, index }) => [layer, index]);
-  trigger("ablate", { heads: placesOf("head"), kv_heads: placesOf("kv") });
+  wait.ask(() => trigger("ablate", { heads: placesOf("head"), kv_heads: placesOf("kv") }));
 }
 
 function takeBack() {
@@ -221,7 +215,7 @@ function letGo() {
 
 // Up and down go to what lies above or below, also between heads and the wider key/value heads.
 function moveFocus(event) {
-  const step = STEPS[event.key];
+  const step = arrowOf(event);
   const from = switchUnder(event);
   if (!step || !from) return;
   event.preventDefault();
@@ -232,9 +226,12 @@ function moveFocus(event) {
 }
 
 function moveTo(one) {
-  for (const { button } of switches.values()) button.tabIndex = -1;
-  one.button.tabIndex = 0;
+  stopAt(one);
   one.button.focus();
+}
+
+function stopAt(one) {
+  stopTabAt([...switches.values()].map(({ button }) => button), one.button);
 }
 
 // ---- arrival of a value ----
@@ -245,7 +242,7 @@ function namesIn({ ablated, ablated_kv: ablatedKV }) {
 }
 
 function settle(value) {
-  clearTimeout(giveUp);
+  wait.isAnswered();
   state.ablated = new Set(namesIn(value));
   state.asked = 0;
 }
@@ -266,17 +263,6 @@ function paint() {
   letGo();
 }
 
-function receive() {
-  const value = valueAsObject(props.value);
-  const isEmpty = !value?.costs?.length;
-  empty.hidden = !isEmpty;
-  page.hidden = isEmpty;
-  empty.textContent = value?.empty || "What ablating each head costs will appear here.";
-  if (isEmpty) settle({ ablated: [], ablated_kv: [] });
-  else show(value);
-  countAsPainted();
-}
-
 function show(value) {
   const late = isLate(value);
   const before = state.value;
@@ -290,11 +276,16 @@ function show(value) {
   paintLegend(largestCost());
 }
 
-grid.addEventListener("click", (event) => switchUnder(event) && press([switchUnder(event).name]));
 grid.addEventListener("pointerover", (event) => point(switchUnder(event)));
 grid.addEventListener("pointerleave", letGo);
 grid.addEventListener("focusin", (event) => point(switchUnder(event)));
 grid.addEventListener("focusout", () => point(null));
 grid.addEventListener("keydown", moveFocus);
-watch("value", receive);
-receive();
+showValues({
+  page,
+  empty,
+  invitation: "What ablating each head costs will appear here.",
+  holdsSomething: ({ costs }) => costs?.length,
+  show,
+  forget: () => settle({ ablated: [], ablated_kv: [] }),
+});

@@ -33,7 +33,12 @@ def ablation(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     until that comes the page shows the switches as pressed and the loss as being measured. A value with other sets is
     then taken for a late answer to an earlier press and only its costs are shown, unless it is about another text.
     """
-    return drawn_component("ablation", value, **options)
+    return drawn_component(
+        "ablation",
+        value,
+        shared=("parts", "values", "numbers", "keys", "waiting", "legends", "switches", "names"),
+        **options,
+    )
 
 
 def ablation_value(

@@ -26,4 +26,6 @@ def next_token(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     Events: `choose`, with `token`, its `rank` (place in "tokens") and the `model` (its label) it was chosen from, and
     `take_back`. Both expect a new value in return.
     """
-    return drawn_component("next_token", value, **options)
+    return drawn_component(
+        "next_token", value, shared=("parts", "values", "tokens", "numbers", "keys", "dashes", "cards"), **options
+    )

@@ -17,7 +17,7 @@ def outcomes(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     The value is what `outcomes_value` gives: `{"title", "tokens", "states", "prompt_end", "empty"}`. An event may
     return it as one JSON string, too.
     """
-    return drawn_component("outcomes", value, **options)
+    return drawn_component("outcomes", value, shared=("parts", "values", "tokens", "numbers", "dashes"), **options)
 
 
 def outcomes_value(
