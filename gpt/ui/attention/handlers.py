@@ -117,7 +117,7 @@ class AttentionHandlers:
             if len(look.ids) < 2:
                 yield {"empty": "A text of one token has no loss to compare; give a longer one."}
                 return
-            yield self._silence_view(look)
+            yield self._ablation_view(look)
             if look.silencing or not can_silence_all(look.config, len(look.ids)):
                 return  # measured before; or large, where heads are silenced by hand alone
             layers = silencing_costs(look.first.model, look.ids)
@@ -129,11 +129,11 @@ class AttentionHandlers:
                     return
                 measured.append(layer)
                 look.silencing = list(measured)
-                yield self._silence_view(look)
+                yield self._ablation_view(look)
 
     def silence(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
         """Silence these heads of the first model, and no others: the change of its loss and of what it expects."""
-        from gpt.ui.attention.views import outcomes_view, silence_view
+        from gpt.ui.attention.views import outcomes_view, ablation_view
 
         with one_sentence():
             look = self._find(looked)
@@ -143,7 +143,7 @@ class AttentionHandlers:
             look.heads, look.kv_heads = heads, kv_heads
             try:
                 with COMPUTING:
-                    return silence_view(look), outcomes_view(look)
+                    return ablation_view(look), outcomes_view(look)
             except ValueError:
                 look.heads, look.kv_heads = before
                 raise
@@ -174,11 +174,11 @@ class AttentionHandlers:
             return [str(path) for path in files]
 
     @staticmethod
-    def _silence_view(look: Look) -> str:
-        from gpt.ui.attention.views import silence_view
+    def _ablation_view(look: Look) -> str:
+        from gpt.ui.attention.views import ablation_view
 
         with COMPUTING:
-            return silence_view(look)
+            return ablation_view(look)
 
     def _find(self, looked: Any) -> Look:
         return self._looks[self._remembered(looked)[0]]

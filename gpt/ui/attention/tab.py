@@ -9,11 +9,11 @@ import gradio as gr
 from gpt.runs.limits import LONGEST_LOOK
 from gpt.ui.attention.handlers import _EMPTY_BELOW, _NO_SECOND, AttentionHandlers
 from gpt.ui.catalogue import Catalogue
+from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
-from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.requests import leave_checks_to_handlers
 
@@ -83,9 +83,12 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map")
     _section("What each head does", "In the first model, measured on this text; press a row to see its map.")
     table = head_table(_EMPTY_BELOW, elem_id="head-table")
-    _section("Silence a head", "Switch heads of the first model off, and see what the loss and the next characters do.")
+    _section(
+        "Ablate a head",
+        "Replace the output of heads of the first model by zero, and see what the loss and the next characters do.",
+    )
     with gr.Row(elem_classes="halves"):
-        silencing = silence(_EMPTY_BELOW, elem_id="silence")
+        switches = ablation(_EMPTY_BELOW, elem_id="ablation")
         following = outcomes(_EMPTY_BELOW, elem_id="outcomes")
     _section(
         "What can reach a character",
@@ -113,8 +116,8 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     opened = tab.select(handlers.opened, [seen, name, second, text, looked], [name, second, *shown], **private)
     for event in (pressed, stepped, opened):
         event.success(handlers.measure, looked, [table, reach, following], **private)
-        event.success(handlers.silence_each, looked, silencing, **private)
-    silencing.silence(handlers.silence, looked, [silencing, following], trigger_mode="multiple", **private)
+        event.success(handlers.silence_each, looked, switches, **private)
+    switches.ablate(handlers.silence, looked, [switches, following], trigger_mode="multiple", **private)
     reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
     export.click(
         handlers.export, [looked, chosen_head], files, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1

@@ -22,11 +22,11 @@ from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.masks import attention_mask
 from gpt.runs.limits import LONGEST_LOOK
 from gpt.ui.catalogue import ReadyModel
+from gpt.ui.components.ablation import ablation_value
 from gpt.ui.components.attention_map import attention_map_value, pack_attention
 from gpt.ui.components.head_table import head_table_value
 from gpt.ui.components.outcomes import outcomes_value
 from gpt.ui.components.receptive_field import receptive_field_value
-from gpt.ui.components.silence import silence_value
 from gpt.ui.theme import variant_style
 
 _MOST_CELLS = 36 * LONGEST_LOOK**2  # of all maps of a model together; more would be heavy to send
@@ -152,8 +152,8 @@ def heads_view(look: Look) -> str:
     return head_table_value(ready.label, variant_style(ready.variant)["colour"], columns, rows, note)
 
 
-def silence_view(look: Look) -> str:
-    """What silencing costs, for `silence`: the layers measured so far, and what is silenced now."""
+def ablation_view(look: Look) -> str:
+    """What ablating costs, for `ablation`: the layers measured so far, and what is ablated now."""
     config, ready = look.config, look.first
     is_shared = config.kv_heads < config.num_heads
     whole = token_losses_of(ready.model, look.ids)
@@ -162,7 +162,7 @@ def silence_view(look: Look) -> str:
         measured = [getattr(layer, name).tolist() for layer in look.silencing]
         return [*measured, *([[math.nan] * heads] * (config.num_layers - len(measured)))]
 
-    return silence_value(
+    return ablation_value(
         label=ready.label,
         colour=variant_style(ready.variant)["colour"],
         loss=whole.double().mean().item(),
@@ -172,8 +172,8 @@ def silence_view(look: Look) -> str:
         kv_costs=layers("kv_costs", config.kv_heads) if is_shared else [],
         kv_errors=layers("kv_errors", config.kv_heads) if is_shared else [],
         kv_reactions=kv_reactions(ready.model, look.ids).tolist() if is_shared else [],
-        silenced=look.heads,
-        silenced_kv=look.kv_heads,
+        ablated=look.heads,
+        ablated_kv=look.kv_heads,
         now=_change(token_losses_of(_quieter(look), look.ids), whole) if look.heads or look.kv_heads else None,
     )
 
@@ -225,12 +225,12 @@ def _reach_in_numbers(config: GPTConfig) -> str:
 
 
 def outcomes_view(look: Look) -> dict[str, Any]:
-    """What is expected and written after the text, for `outcomes`: by each model, and with heads silenced."""
+    """What is expected and written after the text, for `outcomes`: by each model, and with heads ablated."""
     first = look.first
     states = [_State(first.label, first, first.model)]
     if look.heads or look.kv_heads:
         count = len(look.heads) + len(look.kv_heads)
-        label = f"{first.label}, {count} head{'s' if count > 1 else ''} silenced"
+        label = f"{first.label}, {count} head{'s' if count > 1 else ''} ablated"
         states.append(_State(label, first, _quieter(look), dash="10 3 2 3"))
     states += [_State(ready.label, ready, ready.model) for ready in look.models[1:]]
     expected = states[0].expects(look)

@@ -210,7 +210,7 @@ def test_silencing_shows_what_a_silenced_model_computes(attention_tab: Attention
             assert value["costs"][layer][head] == pytest.approx(cost, abs=2e-5)
     answer, following = attention_tab.silence(looked, sent(heads=[[0, 1], [1, 2]], kv_heads=[]))
     quieter = silenced(model, [(0, 1), (1, 2)])
-    assert json.loads(answer)["silenced"] == [[0, 1], [1, 2]]
+    assert json.loads(answer)["ablated"] == [[0, 1], [1, 2]]
     assert json.loads(answer)["now"]["loss"] == pytest.approx(loss_of(quieter, ids), abs=1e-5)
     states, tokens = following["states"], following["tokens"]
     with torch.no_grad():
@@ -231,7 +231,7 @@ def test_heads_that_are_not_there_are_refused_and_nothing_changes(attention_tab:
     with refuses("[Hh]ead|layer"):
         attention_tab.silence(looked, sent(heads=heads, kv_heads=[]))
     answer, _ = attention_tab.silence(looked, sent(heads=[[0, 1]], kv_heads=[]))
-    assert json.loads(answer)["silenced"] == [[0, 1]]
+    assert json.loads(answer)["ablated"] == [[0, 1]]
 
 
 def test_silencing_a_shared_head_names_who_reacts(
