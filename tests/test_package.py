@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import importlib
 import json
@@ -83,32 +82,3 @@ def test_the_examples_in_docstrings(name):
     tested = doctest.testmod(module, extraglobs={"torch": torch})
     assert tested.attempted > 0
     assert tested.failed == 0
-
-
-def imports_of(path) -> set[str]:
-    """Modules that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
-
-
-MODULES = sorted(path for path in (ROOT / "gpt").rglob("*.py") if "ui" not in path.parts)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_the_library_does_not_know_the_page_and_loads_no_pickle(path):
-    imported = {name.split(".")[0] for name in imports_of(path)}
-    assert not imported & {"gradio", "pickle", "transformers"}
-    assert not any(name.startswith("gpt.ui") for name in imports_of(path))
-    source = path.read_text(encoding="utf-8")
-    assert "torch.load" not in source
-    assert "torch.save" not in source
-
-
-@pytest.mark.parametrize("name", ["model/masks", "model/positions", "model/cache", "model/config", "data/tokenizer"])
-def test_the_lowest_rooms_import_nothing_from_gpt(name):
-    assert not any(module.split(".")[0] == "gpt" for module in imports_of(ROOT / "gpt" / f"{name}.py"))

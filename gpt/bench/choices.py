@@ -13,7 +13,8 @@ from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.learn import Runner
 from gpt.bench.peers import pytorchs_muon
 from gpt.bench.rows import Row
-from gpt.bench.turns import progress, threads_text
+from gpt.bench.turns import progress
+from gpt.costs.machine import threads_text
 from gpt.data.corpus import Corpus
 from gpt.training.recipes import TrainConfig
 

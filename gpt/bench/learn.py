@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.rows import Row, in_pairs
-from gpt.bench.turns import progress, threads_text
+from gpt.bench.turns import progress
+from gpt.costs.machine import threads_text
 from gpt.costs.timing import spread
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
@@ -25,7 +26,7 @@ from gpt.training.trainer import Trainer
 # documentation ended at: the targets of --quick, which does not wait for the recipe's end.
 KNOWN_LOSSES = {"shakespeare": 1.88, "python-docs": 1.41}
 GOALS = {"gpt2": 6.0, "rotary": 8.0}
-# How long a run is to be is for whoever starts it to say. Rates that have not fallen yet cost loss, so the quickest way
+# The person who starts a run chooses its length. Rates that have not fallen yet cost loss, so the quickest way
 # to a loss is a run that ends soon after it.
 STEPS = {"gpt2": 200, "rotary": 140}
 FAST, NANOGPT = TrainConfig(), TrainConfig(**RECIPES["nanogpt"])
@@ -185,7 +186,7 @@ def _target(peer: Runner, setting: Setting) -> float:
 
 
 class Runner:
-    """One training that is put down and taken up again, and whose weights are kept now and then."""
+    """One training that is paused and continued, and whose weights are kept now and then."""
 
     def __init__(self, variant: str, corpus: Corpus, size: dict[str, int], training: TrainConfig) -> None:
         model = GPT2.from_config(make_config(variant, corpus.tokenizer.vocab_size, **size))

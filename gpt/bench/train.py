@@ -17,7 +17,8 @@ from torch import nn
 from gpt.bench.corpus import shakespeare_or_docs
 from gpt.bench.peers import MISSING, gpt2_peer, pytorchs_muon
 from gpt.bench.rows import Row, in_pairs, timed_row
-from gpt.bench.turns import in_turns, threads_text
+from gpt.bench.turns import in_turns
+from gpt.costs.machine import threads_text
 from gpt.data.batches import BatchStream
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config

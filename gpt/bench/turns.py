@@ -52,12 +52,6 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def threads_text() -> str:
-    """With how many threads PyTorch computes now, in words."""
-    number = torch.get_num_threads()
-    return f"{number} thread" + ("s" if number > 1 else "")
-
-
 def progress(message: str) -> None:
     """Say on standard error what is being done."""
     print(f"bench: {message}", file=sys.stderr, flush=True)

@@ -19,7 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from gpt.bench.peers import MISSING, mistral_peer
 from gpt.bench.rows import Row, in_pairs, timed_row
-from gpt.bench.turns import in_turns, progress, threads_text
+from gpt.bench.turns import in_turns, progress
+from gpt.costs.machine import threads_text
 from gpt.costs.timing import fitted_exponent, forward_and_backward, spread
 from gpt.model.attention import MultiHeadSelfAttention
 from gpt.model.banded import banded_attention

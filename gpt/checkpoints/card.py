@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpt.bench.turns import threads_text
 from gpt.costs.formulas import parameter_count
-from gpt.costs.machine import installed, processor
+from gpt.costs.machine import installed, processor, threads_text
 from gpt.data.corpus import Corpus
 from gpt.data.tokenizer import Tokenizer
 from gpt.generation.stream import stream_text

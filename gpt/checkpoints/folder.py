@@ -32,7 +32,7 @@ from torch import Tensor
 from gpt.checkpoints.card import card_text
 from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
 from gpt.checkpoints.listing import snapshot_name, snapshot_steps
-from gpt.checkpoints.quantization import rounded, rounded_kinds, unrounded
+from gpt.checkpoints.quantization import dequantize, quantize, quantized_kinds
 from gpt.costs.formulas import parameter_count
 from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
@@ -125,7 +125,7 @@ def save_checkpoint(
         "README.md": card_text(folder.name, description, history).encode("utf-8"),
     }
     for step, snapshot in (snapshots or {}).items():
-        files[snapshot_name(step)] = save_tensors(rounded(snapshot))
+        files[snapshot_name(step)] = save_tensors(quantize(snapshot))
     if training_state is not None:
         rest = {name: tensor for name, tensor in training_state.tensors.items() if not name.startswith("best/")}
         if rest:  # else it lies in parts beside the folder, see `gpt.training.distributed`
@@ -216,7 +216,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
-    """The weights that a checkpoint's model had after so many steps, rounded to a byte each: name -> float32 tensor.
+    """The weights that a checkpoint's model had after so many steps, quantized to a byte each: name -> float32 tensor.
 
     Raises:
         CheckpointError: there is none of that step, or as `load_checkpoint`.
@@ -225,7 +225,7 @@ def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
     config = _read_config(read_description(folder), folder)
     if step not in snapshot_steps(folder):
         raise CheckpointError(f"there is no snapshot of step {step}; there are {list(snapshot_steps(folder))}")
-    return unrounded(_read_weights(folder / snapshot_name(step), rounded_kinds(_shapes(config))))
+    return dequantize(_read_weights(folder / snapshot_name(step), quantized_kinds(_shapes(config))))
 
 
 def load_training_state(folder: str | Path) -> TrainingState | None:

@@ -200,7 +200,7 @@ def _load_model(path: Path, config: GPTConfig) -> GPT2:
     with torch.device("meta"):  # made without drawing random weights, which takes longer than all the rest
         model = GPT2.from_config(config).eval()
     model.to_empty(device="cpu")
-    model.output_layer.weight = model.token_embedding.weight  # tied anew: `to_empty` parts them
+    model.output_layer.weight = model.token_embedding.weight  # tied again: `to_empty` parts them
     model.load_weights(_our_weights(theirs, config.num_layers))
     return model
 

@@ -10,10 +10,10 @@ from torch import Tensor
 _SCALE = "/scale"
 
 
-def rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def quantize(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Matrices as whole numbers from -127 to 127 with a scale for each row; vectors, which are few, as they are.
 
-    A weight comes back within half a scale, 1/254 of the largest weight of its row; rounding twice changes nothing.
+    A weight comes back within half a scale, 1/254 of the largest weight of its row; quantizing twice changes nothing.
 
     Args:
         weights: name -> float32 tensor of one or two dimensions.
@@ -32,8 +32,8 @@ def rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def unrounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of `rounded` tensors, in float32."""
+def dequantize(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of `quantize`d tensors, in float32."""
     return {
         name: tensor.float() * tensors[name + _SCALE] if name + _SCALE in tensors else tensor
         for name, tensor in tensors.items()
@@ -41,8 +41,8 @@ def unrounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def rounded_kinds(shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[tuple[str], Sequence[int]]]:
-    """Type, as safetensors writes it, and shape of the `rounded` tensors of weights of these shapes."""
+def quantized_kinds(shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[tuple[str], Sequence[int]]]:
+    """Type, as safetensors writes it, and shape of the `quantize`d tensors of weights of these shapes."""
     kinds: dict[str, tuple[tuple[str], Sequence[int]]] = {}
     for name, shape in shapes.items():
         if len(shape) < 2:

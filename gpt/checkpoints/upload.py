@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from gpt.checkpoints.folder import Checkpoint, CheckpointError, load_checkpoint
-from gpt.runs.limits import LARGEST_UPLOAD
 
 _LARGEST_FILES = {
     "config.json": 100_000,
@@ -24,7 +23,7 @@ _IGNORED = re.compile(r"snapshot-\d{6}\.safetensors")  # parts of a checkpoint t
 _MOST_ENTRIES = 50
 
 
-def load_checkpoint_zip(content: bytes) -> Checkpoint:
+def load_checkpoint_zip(content: bytes, *, largest: int = 64_000_000) -> Checkpoint:
     """Load a checkpoint folder that was zipped, as "Prepare files to take home" gives it.
 
     The archive must hold one checkpoint's files, by themselves or in one folder. Sizes, names and kinds of all entries
@@ -33,12 +32,13 @@ def load_checkpoint_zip(content: bytes) -> Checkpoint:
 
     Args:
         content: the zip file's bytes.
+        largest: how many bytes it may have.
 
     Raises:
         CheckpointError: it is not a zip file, holds anything else, or the checkpoint in it is not sound.
     """
-    if len(content) > LARGEST_UPLOAD:
-        raise CheckpointError(f"the file has {len(content):,} bytes; at most {LARGEST_UPLOAD:,} are taken")
+    if len(content) > largest:
+        raise CheckpointError(f"the file has {len(content):,} bytes; at most {largest:,} are taken")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = _checked_entries(archive)

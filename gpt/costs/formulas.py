@@ -79,7 +79,7 @@ def training_bytes(config: GPTConfig, tokens: int, *, in_bfloat16: bool) -> int:
     """Bytes that a training step takes at its peak beside weights, gradients and the optimizer's memory, about.
 
     Fitted to what processes took, for every variant at 2 to 6 layers, 64 to 192 wide, 4,096 to 16,384 tokens.
-    `tests/reliability/memory.py` measures it anew.
+    `tests/reliability/memory.py` measures it.
 
     Args:
         config: of the model.

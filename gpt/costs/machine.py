@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 
-from gpt.bench.turns import threads_text
-
 PACKAGES = ("torch", "gradio", "transformers")
 
 
@@ -32,6 +30,12 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def threads_text() -> str:
+    """With how many threads PyTorch computes now, in words."""
+    number = torch.get_num_threads()
+    return f"{number} thread" + ("s" if number > 1 else "")
 
 
 def usable_cores() -> int:

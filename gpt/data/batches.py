@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
+from gpt.model.seeds import seeded_generator
 
 _MOST_TOKENS_AT_ONCE = 4096  # evaluated side by side: as quick as more, with far less memory than a training step
 
@@ -39,7 +39,7 @@ class BatchStream:
         ids: (N,) the text to draw from, of any integer type.
         batch_size, context_length: rows B and length T of a batch.
         seed: chooses the stream.
-        order: "passes" goes through the text again and again, each time cut anew, at another offset, into windows that
+        order: "passes" goes through the text again and again, each time cut again at another offset, into windows that
             do not overlap, which come in another random order; "random" takes windows anywhere.
         vocab_size: refuse a batch with ids beyond it; None trusts the ids.
 
@@ -64,24 +64,16 @@ class BatchStream:
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of batch `number`, (B, T) each: windows of the text, the targets one token further."""
-        import torch
-
         starts = self._passing_starts(number) if self.order == "passes" else self._random_starts(number)
         windows = self.ids[starts[:, None] + torch.arange(self.context_length + 1)]  # (B, T + 1)
         windows = as_indices(windows, self.vocab_size)
         return windows[:, :-1], windows[:, 1:]
 
     def _random_starts(self, number: int) -> Tensor:
-        import torch
-
-        from gpt.model.seeds import seeded_generator
-
         generator = seeded_generator(self.seed, "batch", number)
         return torch.randint(len(self.ids) - self.context_length, (self.batch_size,), generator=generator)
 
     def _passing_starts(self, number: int) -> Tensor:
-        import torch
-
         next_row, missing = number * self.batch_size, self.batch_size
         parts: list[Tensor] = []
         while missing:
@@ -104,10 +96,6 @@ class BatchStream:
 
 @lru_cache(maxsize=4)  # the same for all variants that are trained side by side
 def _pass_starts(seed: int, pass_number: int, windows: int, context_length: int, offsets: int) -> Tensor:
-    import torch
-
-    from gpt.model.seeds import seeded_generator
-
     generator = seeded_generator(seed, "pass", pass_number)
     offset = torch.randint(offsets, (1,), generator=generator)
     # In place: a gigabyte of text has millions of windows.
@@ -131,8 +119,6 @@ def validation_windows(
     Raises:
         ValueError: fewer than two tokens, so that there is nothing to predict; or an id beyond the vocabulary.
     """
-    import torch
-
     if len(ids) < 2:
         raise ValueError(f"the text to evaluate on has {len(ids)} tokens; it needs at least 2")
     count = -(-(len(ids) - 1) // context_length)

@@ -1,13 +1,19 @@
-"""The texts to learn from, by name or path: fetched, built in, or your own."""
+"""The texts to learn from, by name or path: fetched, built in, or your own.
+
+Their names are known without PyTorch, which is loaded with the first text.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gpt.data.corpus import Corpus
 from gpt.data.text import decode_text
+
+if TYPE_CHECKING:
+    from gpt.data.corpus import Corpus
 
 DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
 CORPORA = {
@@ -42,14 +48,15 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
         FileNotFoundError: there is no corpus and no file of that name.
         ValueError: the file is not a text to learn from, or the folder not a sound prepared text.
     """
+    from gpt.data.corpus import Corpus
+    from gpt.data.prepare import load_prepared
+
     if name_or_path == "shakespeare":
         return Corpus.from_text("shakespeare", _tiny_shakespeare())
     if name_or_path == "python-docs":
         return Corpus.from_text("python-docs", _python_docs())
     path = Path(name_or_path)
     if (path / "meta.json").is_file():
-        from gpt.data.prepare import load_prepared
-
         return load_prepared(path)
     if not path.is_file():
         raise FileNotFoundError(

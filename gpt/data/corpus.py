@@ -1,19 +1,17 @@
-"""Text to learn from: fetched, built in, or your own; split 90/10, and cut into batches and validation windows."""
+"""A text as token ids: the first 90 % to learn from, the rest to be tested on."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from gpt.data.batches import as_indices
-from gpt.data.text import check_text
+from gpt.data.text import check_text, clean_text
 from gpt.data.tokenizer import CharTokenizer, Tokenizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 _TRAIN_SHARE = 0.9
 _LARGEST_BIGRAM_TABLE = 1_000  # tokens
@@ -39,14 +37,13 @@ class Corpus:
 
     @classmethod
     def from_text(cls, name: str, text: str) -> Corpus:
-        """Make a corpus of any text.
+        """Make a corpus of any text, which is cleaned first: see `clean_text`.
 
         Raises:
             ValueError: the text is too short to split, has one character only, or more different ones than a
                 character model can sensibly learn.
         """
-        import torch  # not before: the names of the corpora are known without it
-
+        text = clean_text(name, text)
         tokenizer = CharTokenizer.from_text(text)
         check_text(name, tokenizer.itos, len(text))
         ids = torch.tensor(tokenizer.encode(text))
@@ -76,8 +73,6 @@ class Corpus:
 
 def _pair_counts(ids: Tensor, vocab_size: int) -> Tensor:
     """How often the second token stands right after the first: (first, second) in float64, which counts exactly."""
-    import torch
-
     counts = torch.zeros(vocab_size**2, dtype=torch.float64)
     for start in range(0, len(ids) - 1, _BIGRAM_STRETCH):
         stretch = as_indices(ids[start : start + _BIGRAM_STRETCH + 1], vocab_size)

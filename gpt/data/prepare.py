@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from gpt.data.corpus import Corpus
-from gpt.data.text import LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
+from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
 from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from gpt.data.corpus import Corpus
 
 TOKENIZERS = ("characters", "bpe")
 
@@ -92,7 +93,7 @@ def prepare_text(
     pattern: str = "*.txt",
     progress: bool = False,
 ) -> PreparedText:
-    """Make the folder `out` of a UTF-8 text file, or of all text files in a folder; `load_corpus` takes it up.
+    """Make the folder `out` of a UTF-8 text file, or of all text files in a folder; `load_corpus` reads it.
 
     The files of a folder are one text: those whose names fit the pattern, in all folders below it too, in the order of
     their paths, with a line end between one and the next. Line ends are made uniform, as `Corpus.from_text` has them,
@@ -180,8 +181,8 @@ class _Reading:
     def _stretches(self, path: Path) -> Iterator[str]:
         """A file as `decode_text` gives it, in parts."""
         name = path.name if path == self._source else path.relative_to(self._source).as_posix()
-        with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline=None) as text:
-            done = 0
+        with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8", newline=None) as text:
+            done, has_begun = 0, False
             while True:
                 try:
                     stretch = text.read(_STRETCH)
@@ -192,6 +193,9 @@ class _Reading:
                 if not stretch:
                     return
                 check_no_nul(name, stretch)
+                if not has_begun:
+                    stretch = stretch.lstrip(BYTE_ORDER_MARK)
+                    has_begun = bool(stretch)
                 yield stretch
 
 
@@ -304,17 +308,26 @@ def load_prepared(folder: str | Path) -> Corpus:
     Raises:
         ValueError: a file is missing, damaged, or does not fit the others.
     """
-    from gpt.checkpoints.files import CheckpointError, read_json  # with PyTorch, which preparing does without
+    from gpt.data.corpus import Corpus  # with PyTorch, which preparing does without
 
     folder = Path(folder)
     try:
-        prepared = _from_json(read_json(folder / "meta.json"))
-        tokenizer = tokenizer_from_json(read_json(folder / "tokenizer.json"))
+        prepared = _from_json(_read_json(folder / "meta.json"))
+        tokenizer = tokenizer_from_json(_read_json(folder / "tokenizer.json"))
         if tokenizer.vocab_size != prepared.vocab_size:
             raise ValueError(f"tokenizer.json has {tokenizer.vocab_size} tokens, meta.json says {prepared.vocab_size}")
         return Corpus.from_ids(prepared.name, tokenizer, _mapped(folder / "ids.bin", prepared), prepared.sha256)
-    except (CheckpointError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise ValueError(f"{folder} is not a sound prepared text: {error}; prepare the text again") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path.name} is not JSON; the file is damaged") from None
 
 
 def _from_json(content: Any) -> PreparedText:

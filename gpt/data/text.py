@@ -1,10 +1,11 @@
-"""What a text to learn from has to be, and how bytes become one."""
+"""What a text to learn from has to be, and the one place where bytes or a pasted text become one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 LARGEST_VOCABULARY = 10_000  # characters
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def check_text(name: str, characters: Sequence[str], length: int) -> None:
@@ -28,13 +29,22 @@ def check_text(name: str, characters: Sequence[str], length: int) -> None:
 
 
 def decode_text(name: str, content: bytes) -> str:
-    """Bytes of a text file to text, line ends made uniform; raises ValueError if they are not UTF-8 text."""
+    """The text of a file's bytes, as `clean_text` gives it; raises ValueError if they are not UTF-8 text."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise not_utf8(name, error.start) from None
+    return clean_text(name, text)
+
+
+def clean_text(name: str, text: str) -> str:
+    """A text as it is learned from: no byte order mark before it, and every line end one newline.
+
+    Raises:
+        ValueError: it holds NUL.
+    """
     check_no_nul(name, text)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.lstrip(BYTE_ORDER_MARK).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def not_utf8(name: str, position: int) -> ValueError:

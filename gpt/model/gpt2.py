@@ -42,7 +42,7 @@ class GPT2(nn.Module):
 
     Attributes:
         config: what the model is.
-        checkpoint_activations: whether the backward pass computes each block anew instead of having kept all of it:
+        checkpoint_activations: whether the backward pass computes each block again instead of having kept all of it:
             less memory for more arithmetic, and the same result (Chen et al., https://arxiv.org/abs/1604.06174).
 
     Example:
@@ -120,7 +120,7 @@ class GPT2(nn.Module):
         return cls(**asdict(config))
 
     def initialize(self, seed: int = 1337) -> None:
-        """Draw all weights anew: N(0, 0.02), biases 0, norms 1, residual projections scaled by 1/sqrt(2 x num_layers).
+        """Draw all weights: N(0, 0.02), biases 0, norms 1, residual projections scaled by 1/sqrt(2 x num_layers).
 
         Every tensor has a stream of its own, named after it and drawn on the CPU. So a tensor that two variants
         share by name and shape starts equal in both, and no other random stream is touched.
@@ -168,7 +168,7 @@ class GPT2(nn.Module):
         """
         x = self.embed(input_ids, start=0 if cache is None else cache.length)  # (B, T, embed_size)
         if cache is not None and not self.config.causal:
-            raise ValueError("a model with causal=False reads the text anew at each token; call it without a cache")
+            raise ValueError("a model with causal=False reads its text again for each token; call it without a cache")
         layer_caches = [None] * len(self.blocks) if cache is None else cache.layers
         for block, layer_cache in zip(self.blocks, layer_caches, strict=True):
             if self.checkpoint_activations and self.training:

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gpt.costs.formulas import flops_per_token, parameter_count, training_bytes
-from gpt.data.batches import BatchStream
 from gpt.model.config import GPTConfig, check_whole_number
 from gpt.runs.limits import Limits
 from gpt.training.recipes import TrainConfig
@@ -230,6 +229,8 @@ class Run:
 
 def check_fit(config: GPTConfig, corpus: Corpus, training: TrainConfig) -> None:
     """Raise ValueError unless a model of this configuration can be trained on this corpus; allocates nothing."""
+    from gpt.data.batches import BatchStream  # with PyTorch, for which the page does not wait
+
     BatchStream(corpus.train_ids, training.batch_size, config.context_length, training.seed)
     if config.vocab_size != corpus.tokenizer.vocab_size:
         raise ValueError(f"the model knows {config.vocab_size} tokens and the corpus has {corpus.tokenizer.vocab_size}")

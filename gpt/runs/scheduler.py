@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt.costs.formulas import flops_per_token
-from gpt.data.corpus import Corpus
 from gpt.runs.limits import Limits
 from gpt.runs.run import (
     NotYourRun,
@@ -36,6 +35,7 @@ from gpt.runs.run import (
 from gpt.training.recipes import TrainConfig
 
 if TYPE_CHECKING:
+    from gpt.data.corpus import Corpus
     from gpt.training.state import TrainingState
 
 _log = logging.getLogger(__name__)
@@ -315,6 +315,7 @@ class Runs:
 
         Then the runs that the last server put away in the folder `archive` go on.
         """
+        from gpt.data.corpus import Corpus
         from gpt.model.gpt2 import GPT2
         from gpt.training.trainer import Trainer
 

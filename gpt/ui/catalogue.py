@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
 from gpt.data.tokenizer import Tokenizer
 from gpt.model.config import VARIANTS, variant_name
-from gpt.runs.limits import MOST_UPLOADS
+from gpt.runs.limits import LARGEST_UPLOAD, MOST_UPLOADS
 from gpt.runs.run import Member, Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.limiter import COMPUTING
@@ -179,7 +179,7 @@ class Catalogue:
         """
         from gpt.checkpoints.upload import load_checkpoint_zip
 
-        checkpoint = load_checkpoint_zip(content)
+        checkpoint = load_checkpoint_zip(content, largest=LARGEST_UPLOAD)
         variant = variant_name(checkpoint.config)
         name = f"upload/{secrets.token_hex(8)}"
         ready = ReadyModel(variant, "uploaded", variant, checkpoint.model, checkpoint.tokenizer)

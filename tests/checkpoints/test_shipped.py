@@ -195,7 +195,7 @@ def test_shipped_models_are_matched_and_small():
 
 
 def test_reproduce_goes_on_and_skips_what_is_finished(tmp_path, monkeypatch, tiny_text, capsys):
-    """Every model that ships, cut down: interrupted after the first evaluation of the second, then taken up again."""
+    """Every model that ships, cut down: interrupted after the first evaluation of the second, then restored."""
     text = tmp_path / "text.txt"
     text.write_text(tiny_text)
     monkeypatch.setattr(

@@ -17,7 +17,6 @@ from gpt import CharTokenizer, CheckpointError, save_checkpoint
 from gpt.checkpoints.upload import load_checkpoint_zip
 from gpt.model.config import make_config
 from gpt.model.gpt2 import GPT2
-from gpt.runs.limits import LARGEST_UPLOAD
 
 Files = dict[str, bytes]
 
@@ -95,7 +94,6 @@ def _encrypted(files: Files) -> bytes:
         (lambda files: b"", "not a zip file"),
         (lambda files: b"PK\x03\x04 nothing of the kind", "not a zip file"),
         (lambda files: zipped(files)[:-40], "not a zip file"),
-        (lambda files: b"\0" * (LARGEST_UPLOAD + 1), "at most 8,000,000 are taken"),
         (lambda files: zipped({}), "lacks config.json"),
         (
             lambda files: zipped({name: files[name] for name in ("config.json", "tokenizer.json")}),
@@ -121,6 +119,11 @@ def _encrypted(files: Files) -> bytes:
 def test_anything_else_is_refused_in_a_sentence(files: Files, make: Callable[[Files], bytes], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint_zip(make(files))
+
+
+def test_a_zip_file_larger_than_is_taken_is_refused(files: Files) -> None:
+    with pytest.raises(CheckpointError, match=r"the file has \d[\d,]+ bytes; at most 1,000 are taken"):
+        load_checkpoint_zip(zipped(files), largest=1000)
 
 
 def test_a_bomb_costs_no_memory(files: Files) -> None:

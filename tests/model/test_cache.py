@@ -1,4 +1,4 @@
-"""The cache: what it gives back, what it holds, and that reading with it equals reading anew."""
+"""The cache: what it gives back, what it holds, and that reading with it equals reading again."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_only_key_value_heads_are_stored(small_model, ids):
 
 def test_a_model_without_a_causal_mask_refuses_a_cache(small_model, ids):
     model = small_model("rotary", causal=False)
-    with pytest.raises(ValueError, match="causal=False reads the text anew"):
+    with pytest.raises(ValueError, match="causal=False reads its text again"):
         model(ids(1, 3), cache=model.new_cache())
 
 

@@ -1,4 +1,4 @@
-"""Visitors who leave in different ways: how soon is the trainer free for whoever waits in line?
+"""Visitors who leave in different ways: how soon is the trainer free for the next in the queue?
 
     python tests/reliability/leaving.py
 

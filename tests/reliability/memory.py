@@ -57,7 +57,7 @@ def taken(variant: str, recipe: str, most_megabytes: float) -> tuple[float, floa
     _finish(runs, small, corpus)  # what is loaded and kept at the first step of a process
     request = largest(variant, recipe, corpus, most_megabytes)
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
     _finish(runs, request, corpus)
     return _status("VmHWM") - before, (request.held_bytes + request.working_bytes) / 1e6
 

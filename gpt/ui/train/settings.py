@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
-from gpt.data.corpus import Corpus
 from gpt.model.config import VARIANTS, GPTConfig, make_config
 from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.run import RunRequest
 from gpt.training.recipes import RATES, RECIPES, TrainConfig
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
+
+if TYPE_CHECKING:
+    from gpt.data.corpus import Corpus
 
 MOST_STEPS = 5000
 OWN_TEXT = "your own text"
@@ -128,10 +130,16 @@ def _named_corpus(name: str) -> Corpus:
     return load_corpus(name)
 
 
+def _own_corpus(text: str) -> Corpus:
+    from gpt.data.corpus import Corpus  # with PyTorch, for which the page does not wait
+
+    return Corpus.from_text(OWN_TEXT, text)
+
+
 def corpus_for(settings: TrainSettings) -> tuple[Corpus, str]:
     """The corpus asked for, and a notice: empty, or why it is another one."""
     if settings.text == OWN_TEXT:
-        return Corpus.from_text(OWN_TEXT, settings.own_text.replace("\r\n", "\n")), ""
+        return _own_corpus(settings.own_text), ""
     try:
         return _named_corpus(settings.text), ""
     except CorpusUnavailable as error:
@@ -142,7 +150,7 @@ def preview_text(choice: Any, own_text: Any) -> gr.Textbox:
     """How a text begins, with its size, vocabulary and split."""
     try:
         if choice == OWN_TEXT:
-            corpus = Corpus.from_text(OWN_TEXT, require_text(OWN_TEXT, own_text or "", LARGEST_OWN_TEXT))
+            corpus = _own_corpus(require_text(OWN_TEXT, own_text or "", LARGEST_OWN_TEXT))
         else:
             require_choice("text", choice, CORPORA)
             corpus = _named_corpus(choice)

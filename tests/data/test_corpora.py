@@ -1,0 +1,130 @@
+"""The texts to learn from: where each comes from, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+
+import pytest
+
+import gpt.data.corpora
+from gpt import CORPORA, Corpus, CorpusUnavailable, load_corpus
+
+TEXT = "To be, or not to be: that is the question.\n" * 3
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Any attempt to connect fails the test, whatever the code makes of the error."""
+
+    def refuse(*_, **__):
+        pytest.fail("this must not touch the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_python_docs_needs_no_network():
+    corpus = load_corpus("python-docs")
+    assert len(corpus.train_ids) > 300_000
+    assert "statement" in corpus.tokenizer.decode(corpus.train_ids[:100_000].tolist())
+    assert load_corpus("python-docs").sha256 == corpus.sha256
+    assert set(CORPORA) == {"shakespeare", "python-docs"}
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_local_folder_comes_first(tmp_path, monkeypatch):
+    content = ("First Citizen:\n" + TEXT).encode()
+    folder = tmp_path / "tinyshakespeare"
+    folder.mkdir()
+    (folder / "input.txt").write_bytes(content)
+    monkeypatch.setenv("GPT_LAB_DATA", str(tmp_path))
+    monkeypatch.setattr(gpt.data.corpora, "_SHAKESPEARE_SHA256", hashlib.sha256(content).hexdigest())
+    assert load_corpus("shakespeare").sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_local_file_with_another_checksum_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "tinyshakespeare"
+    folder.mkdir()
+    (folder / "input.txt").write_text(TEXT)
+    monkeypatch.setenv("GPT_LAB_DATA", str(tmp_path))
+    with pytest.raises(CorpusUnavailable, match=r"is not the published file .its checksum differs.; replace it"):
+        load_corpus("shakespeare")
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), ConnectionError("refused"), ValueError("SHA256 hash differs")])
+def test_a_failed_fetch_says_so_and_what_to_do(tmp_path, monkeypatch, error):
+    pooch = pytest.importorskip("pooch")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(pooch, "retrieve", fail)
+    monkeypatch.setenv("GPT_LAB_DATA", str(tmp_path))  # a folder that has no copy
+    with pytest.raises(
+        CorpusUnavailable, match=rf"could not be fetched \({type(error).__name__}\).*python-docs.*GPT_LAB_DATA"
+    ):
+        load_corpus("shakespeare")
+
+
+def test_a_fetch_names_the_checksum_and_asks_for_the_published_file(tmp_path, monkeypatch):
+    pooch = pytest.importorskip("pooch")
+    asked = {}
+
+    def retrieve(url, known_hash, **_):
+        asked.update(url=url, known_hash=known_hash)
+        (tmp_path / "got.txt").write_text(TEXT)
+        return str(tmp_path / "got.txt")
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    monkeypatch.delenv("GPT_LAB_DATA", raising=False)
+    load_corpus("shakespeare")
+    assert "karpathy/char-rnn" in asked["url"]
+    assert asked["known_hash"] == "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+
+def test_a_text_file_of_your_own(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
+    corpus = load_corpus(path)
+    assert corpus.name == "mine.txt"
+    assert corpus.sha256 == Corpus.from_text("x", TEXT).sha256  # byte-order mark gone, line ends made uniform
+    assert load_corpus(str(path)).sha256 == corpus.sha256
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TEXT.encode("utf-16"), "'mine.txt' is not UTF-8 text .byte 0.; save it as UTF-8"),
+        (TEXT.encode("utf-16-le"), "'mine.txt' holds NUL bytes, so it is not a text"),
+        ("Übermut tut selten gut. ".encode("latin-1") * 3, "'mine.txt' is not UTF-8 text .byte 0."),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "'mine.txt' is not UTF-8 text"),
+        (b"", "'mine.txt' holds no text; give a text of at least two different characters"),
+        (b"\xef\xbb\xbf", "'mine.txt' holds no text"),
+        (b"a" * 1000, "'mine.txt' holds only the character 'a'; give a text of at least two"),
+        (b"\n\n\r\n" * 1000, r"'mine.txt' holds only the character '\\n'"),
+        (b"abcab", "'mine.txt' has 5 characters; give at least 20"),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 10_001))).encode(), "10,001 different characters, and at most 10,000"),
+    ],
+)
+def test_what_is_not_a_text_to_learn_from_is_refused(tmp_path, content, message):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_corpus(path)
+
+
+def test_a_giant_file_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "giant.txt"
+    with path.open("wb") as file:
+        file.truncate(50_000_001)  # a hole: takes no disk
+    with pytest.raises(ValueError, match=r"'giant.txt' has 50,000,001 bytes; at most 50,000,000 are read"):
+        load_corpus(path)
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "", "."])
+def test_what_is_not_there_is_answered_with_the_list(name):
+    with pytest.raises(FileNotFoundError, match=r"there is no corpus or text file .*shakespeare, python-docs"):
+        load_corpus(name)
