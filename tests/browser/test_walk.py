@@ -138,7 +138,7 @@ def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     reads_a_text(visitor)
     compares_hostile_words(visitor)
     looks_at_attention(visitor)
-    silences_and_traces(visitor)
+    ablates_and_traces(visitor)
     sets_two_models_against_each_other(visitor)
     looks_at_hostile_words(visitor)
     goes_back_through_training(visitor)
@@ -325,20 +325,20 @@ def looks_at_attention(visitor: Visitor) -> None:
     assert not visitor.witness.requests, "looking around asks the server for nothing"
 
 
-def silences_and_traces(visitor: Visitor) -> None:
+def ablates_and_traces(visitor: Visitor) -> None:
     page = visitor.page
     table = page.locator("#head-table table")
     expect(table.locator("tbody tr")).to_have_count(36)
     table.get_by_role("columnheader", name=re.compile("previous token")).get_by_role("button").click()
     expect(table.locator("th[aria-sort=descending]")).to_contain_text("previous token")
-    switches = page.locator("#silence button[aria-pressed]")
+    switches = page.locator("#ablation button[aria-pressed]")
     expect(switches).to_have_count(36)
     expect(switches.last).not_to_contain_text("–")  # measured
     switches.nth(1).click()
-    expect(page.locator("#silence")).to_contain_text(re.compile(r"with 1 head silenced [\d.]+, a change of [+−][\d.]+"))
-    expect(page.locator("#outcomes")).to_contain_text("1 head silenced")
-    page.get_by_role("button", name="sound all again").click()
-    expect(page.locator("#outcomes")).not_to_contain_text("silenced")
+    expect(page.locator("#ablation")).to_contain_text(re.compile(r"with 1 head ablated [\d.]+, a change of [+−][\d.]+"))
+    expect(page.locator("#outcomes")).to_contain_text("1 head ablated")
+    page.get_by_role("button", name="restore all heads").click()
+    expect(page.locator("#outcomes")).not_to_contain_text("ablated")
     expect(page.locator("#receptive-field")).to_contain_text("largest influence outside the cone 0.")
     visitor.looks_around("9-measured")
 

@@ -14,4 +14,4 @@ def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     "", `proof` a list of [name, value] about what was equal, shown on demand. Each model has "label", "colour", "dash",
     "samples" as a list of [step, text], and "facts" as a list of [name, value].
     """
-    return drawn_component("run_panel", value, **options)
+    return drawn_component("run_panel", value, shared=("parts", "tokens", "numbers", "tables"), **options)

@@ -12,18 +12,17 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.data.text import decode_text
-from gpt.runs.limits import LARGEST_OWN_TEXT, LONGEST_BEGINNING, MOST_IDLE_SECONDS
+from gpt.runs.limits import LONGEST_BEGINNING, MOST_IDLE_SECONDS
 from gpt.runs.run import NotYourRun, Run
 from gpt.runs.scheduler import Runs
+from gpt.ui import address
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.requests import one_sentence, require_text, require_whole, sentence, visitor_of
-from gpt.ui.train.settings import (
-    MOST_STEPS,
-    TrainSettings,
-    corpus_for,
-)
+from gpt.ui.train.settings import MOST_STEPS, TrainSettings
+from gpt.ui.train.texts import corpus_for
 from gpt.ui.train.views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
+
+# What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 
 SECONDS_BETWEEN_UPDATES = 0.25
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
@@ -59,11 +58,11 @@ class TrainHandlers:
         With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel show how
         the shipped models learned.
         """
-        address = dict(request.query_params)
-        run = self.runs.find(str(address.get("run", ""))) or self.runs.under_way(visitor_of(secret))
+        link = address.read(dict(request.query_params))
+        run = self.runs.find(link.get("run", "")) or self.runs.under_way(visitor_of(secret))
         if run is None:
             return gr.skip(), gr.skip(), *shipped_view(self.catalogue)
-        return *self._show(run, seen, hands_off=address.get("hands") == "off"), gr.skip(), gr.skip()
+        return *self._show(run, seen, hands_off=link.get("hands") == "off"), gr.skip(), gr.skip()
 
     def _show(self, run: Run, seen: Any, *, hands_off: bool = False) -> tuple[Any, ...]:
         keys = [key for key in seen if key != run.key] if isinstance(seen, list) else []
@@ -140,7 +139,7 @@ class TrainHandlers:
         return run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
-        """Train the run anew from the start, with the same seed."""
+        """Train the run again from the start, with the same seed."""
         visitor = visitor_of(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
@@ -158,7 +157,7 @@ class TrainHandlers:
             if kept != (before.models, before.seeds, before.training.seed):
                 raise ValueError(
                     "a branch keeps its models and its seed; change only steps, batch size or learning rate, "
-                    "or press Train to start anew"
+                    "or press Train to start again"
                 )
             run = self.runs.copy(run, visitor, training=wanted.training)
         return *self._show(run, seen), visitor
@@ -177,7 +176,7 @@ class TrainHandlers:
 
     def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
         """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""
-        from gpt.ui.model_views import next_character_bars
+        from gpt.ui.train.next_characters import next_character_bars
 
         try:
             prompt = require_text("the prompt", prompt, LONGEST_BEGINNING)
@@ -228,11 +227,3 @@ def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:
     """The chart and the panel before anything is trained: how the shipped models learned."""
     checkpoints = {name: catalogue.checkpoint(name) for name in catalogue.shipped}
     return shipped_chart(checkpoints), shipped_panel(checkpoints)
-
-
-def read_upload(content: Any) -> str:
-    """The text of an uploaded file."""
-    with one_sentence():
-        if not isinstance(content, bytes) or len(content) > 4 * LARGEST_OWN_TEXT:
-            raise ValueError(f"this is not a text file of at most {LARGEST_OWN_TEXT:,} characters; choose another")
-        return require_text("the file", decode_text("the file", content), LARGEST_OWN_TEXT)

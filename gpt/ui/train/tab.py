@@ -17,17 +17,17 @@ from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
 from gpt.ui.requests import leave_checks_to_handlers
-from gpt.ui.train.handlers import TrainHandlers, read_upload
-from gpt.ui.train.settings import (
-    CONTEXTS,
-    OWN_TEXT,
-    PRESETS,
+from gpt.ui.sizes import (
+    LARGEST_TRAINED_WINDOW,
     SIZES,
     SMALL,
-    Preset,
-    TrainSettings,
-    preview_text,
+    TRAINED_CONTEXT,
+    TRAINED_CONTEXTS,
+    TRAINED_WINDOW,
 )
+from gpt.ui.train.handlers import TrainHandlers
+from gpt.ui.train.settings import OWN_TEXT, PRESETS, Preset, TrainSettings
+from gpt.ui.train.texts import preview_text, read_upload
 
 _OPENING = "Fetching how the models that ship with the lab learned…"
 
@@ -124,7 +124,7 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
 
 
 def _set_up(preset: Preset) -> tuple[Any, ...]:
-    return list(preset.variants), preset.without_mask, 8, 1
+    return list(preset.variants), preset.without_mask, TRAINED_WINDOW, 1
 
 
 def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
@@ -153,13 +153,21 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
     steps = gr.Slider(10, min(3000, most_steps), value=200, step=10, label="Steps", info="Updates of the weights.")
     with gr.Accordion("Details", open=False):
         window_size = gr.Slider(
-            1, 64, value=8, step=1, label="Window", info="Keys a query may see; sliding-window and modern."
+            1,
+            LARGEST_TRAINED_WINDOW,
+            value=TRAINED_WINDOW,
+            step=1,
+            label="Window",
+            info="Keys a query may see; sliding-window and modern.",
         )
         num_kv_heads = gr.Slider(
             1, 6, value=1, step=1, label="KV heads", info="Must divide the heads; grouped-query and modern."
         )
         context_length = gr.Dropdown(
-            list(CONTEXTS), value=64, label="Context", info="Characters a model can look back on."
+            list(TRAINED_CONTEXTS),
+            value=TRAINED_CONTEXT,
+            label="Context",
+            info="Characters a model can look back on.",
         )
         batch_size = gr.Slider(1, 64, value=32, step=1, label="Batch size", info="Texts learned from in each step.")
         recipe = gr.Dropdown(

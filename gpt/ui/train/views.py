@@ -109,14 +109,14 @@ def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
 
 
 def run_sentence(run: Run, runs: Runs) -> str:
-    """Where a run is, in one line."""
+    """Where a run is, in one sentence."""
     steps = run.request.training.max_steps
     if run.status == "waiting":
         place, seconds = runs.place_in_line(run)
         if place == 0:
             return "Starting…"
         about = "" if seconds is None else f", about {_duration(5 * math.ceil(seconds / 5))}"
-        return f"In line: {_ordinal(place)}{about}."
+        return f"In the queue: {_ordinal(place)}{about}."
     progress = f"step {run.step:,} of {steps:,}"
     if run.status == "running":
         tokens_per_second, seconds_left = _pace(run)
