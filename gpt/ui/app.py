@@ -32,6 +32,7 @@ from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train_tab import SECONDS_BETWEEN_UPDATES, build_train_tab
 
 TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
+_STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 # So that reloading the page leads back to the tab that was open.
 _KEEP_TAB_IN_ADDRESS = """() => {
@@ -96,6 +97,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         prevent_thread_lock=True,
         theme=page_theme(),
         css=stylesheet(),
+        head=f"<script>{_STREAM_GUARD.read_text(encoding='utf-8')}</script>",
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
         max_threads=MOST_SESSIONS,  # of all running events together: each viewer holds one

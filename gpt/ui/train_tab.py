@@ -37,6 +37,7 @@ from gpt.ui.train_settings import (
     corpus_for,
     preview_text,
 )
+from gpt.ui.watches import Watches
 
 SECONDS_BETWEEN_UPDATES = 0.25
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
@@ -50,6 +51,7 @@ class TrainHandlers:
     def __init__(self, runs: Runs, catalogue: Catalogue) -> None:
         self.runs = runs
         self.catalogue = catalogue
+        self.watches = Watches()
         self._presses = itertools.count(1)
         self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
@@ -87,28 +89,43 @@ class TrainHandlers:
         watched = f"{run.key} {next(self._presses)}{HANDS_OFF if hands_off else ''}"
         return watched, [*keys, run.key][-12:]
 
-    async def watch(self, watched: Any) -> AsyncIterator[tuple[Any, ...]]:
-        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second."""
-        run = self.runs.find(str(watched).partition(" ")[0])
+    async def watch(self, watched: Any, request: gr.Request | None = None) -> AsyncIterator[tuple[Any, ...]]:
+        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second.
+
+        A page's newer watch ends the one before it, so that none has two.
+        """
+        with self.watches.watch(None if request is None else request.session_hash) as watch:
+            await watch.turn()
+            if watch.is_superseded:
+                return
+            run = self.runs.find(str(watched).partition(" ")[0])
+            if run is None:
+                yield self.nothing_watched()
+                return
+            hands_off = str(watched).endswith(HANDS_OFF)
+            shown, shown_status = None, ""
+            idle = 0.0
+            with self.runs.watching(run):
+                while idle < MOST_IDLE_SECONDS and not watch.is_superseded:
+                    now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
+                    if now != shown:
+                        buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
+                        yield run_chart(run), run_panel_value(run, self.runs), *buttons
+                        if run.is_over and now == (run.version, run.status, ""):
+                            return
+                        shown, shown_status, idle = now, now[1], 0.0
+                    is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
+                    seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
+                    idle += seconds
+                    await watch.sleep(seconds)
+
+    def still_watching(self, key: Any) -> int | None:
+        """A page says that it shows this run; returns how far the run is, by its version, for the page to compare."""
+        run = self.runs.find(key) if isinstance(key, str) else None
         if run is None:
-            yield self.nothing_watched()
-            return
-        hands_off = str(watched).endswith(HANDS_OFF)
-        shown, shown_status = None, ""
-        idle = 0.0
-        with self.runs.watching(run):
-            while idle < MOST_IDLE_SECONDS:
-                now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
-                if now != shown:
-                    buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
-                    yield run_chart(run), run_panel_value(run, self.runs), *buttons
-                    if run.is_over and now == (run.version, run.status, ""):
-                        return
-                    shown, shown_status, idle = now, now[1], 0.0
-                is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
-                seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
-                idle += seconds
-                await asyncio.sleep(seconds)
+            return None
+        self.runs.watched(run)
+        return run.version
 
     def nothing_watched(self) -> tuple[Any, ...]:
         """The view before anything is trained."""
@@ -145,14 +162,20 @@ class TrainHandlers:
         return *self._show(run, seen), visitor
 
     def stop(self, secret: Any, watched: Any) -> tuple[Any, ...]:
-        """End the run; a watcher leaves it."""
+        """End the run; a watcher leaves it.
+
+        Returns:
+            The view, at once, whether or not the page's watch still lives, and what the page watches from now on. The
+            watch goes on: it shows the end after all else it had to show, and then ends by itself.
+        """
         with one_sentence():
             run = self._run_in_hand(watched)
             try:
                 self.runs.stop(run, visitor_of(secret))
             except NotYourRun:
-                return self.nothing_watched()
-        return run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
+                return *self.nothing_watched(), ""
+        view = run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
+        return *view, gr.skip()
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
         """Train the run anew from the start, with the same seed."""
@@ -254,10 +277,8 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
     secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
 
     # The page calls these two by themselves, with one object each.
-    def still_watching(sent: Any) -> None:
-        run = runs.find(str(sent.get("run"))) if isinstance(sent, dict) else None
-        if run is not None:
-            runs.watched(run)
+    def still_watching(sent: Any) -> int | None:
+        return handlers.still_watching(sent.get("run") if isinstance(sent, dict) else None)
 
     def next_characters(sent: Any) -> dict[str, Any]:
         question = sent if isinstance(sent, dict) else {}
@@ -282,7 +303,7 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
         with gr.Column(elem_classes="picture"):
             chart = loss_chart(loss_chart_value([], [], 1, _OPENING), elem_id="loss-chart", elem_classes="phone-1")
             panel = run_panel(
-                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "models": [], "proof": []},
+                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "version": 0, "models": [], "proof": []},
                 elem_id="run-panel",
                 elem_classes="phone-3",
                 server_functions=[still_watching, next_characters],
@@ -292,7 +313,8 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
 
     view = [chart, panel, train, pause, step, stop]
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
-    watching = watched.change(handlers.watch, watched, view, trigger_mode="multiple", api_name="watch", **quiet)
+    watched.change(handlers.watch, watched, view, trigger_mode="multiple", api_name="watch", **quiet)
+    panel.take_up(handlers.watch, watched, view, trigger_mode="multiple", api_visibility="private", **quiet)
     leave_checks_to_handlers(controls.values())
     hand = [secret, seen, watched]
     settings = list(controls.values())
@@ -307,12 +329,11 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
             handler,
             inputs,
             [watched, seen, secret],
-            cancels=watching,
             api_name=handler.__name__,
             trigger_mode="multiple" if button is step else "once",  # each press of Step is a step
             **quiet,
         )
-    stop.click(handlers.stop, [secret, watched], view, cancels=watching, api_name="stop", **quiet)
+    stop.click(handlers.stop, [secret, watched], [*view, watched], api_name="stop", **quiet)
     export.click(handlers.export, watched, files, api_name="export", concurrency_limit=1)
     for button, preset in zip(presets, PRESETS, strict=True):
         button.click(
@@ -325,7 +346,6 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
             handlers.train,
             [secret, seen, *settings],
             [watched, seen, secret],
-            cancels=watching,
             api_visibility="private",
             **quiet,
         )
