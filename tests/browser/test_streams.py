@@ -128,7 +128,7 @@ def cut_streams(demo: gr.Blocks) -> int:
 
 @pytest.fixture
 def short_lived(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Lets so many watches of a run end after two views, without a word."""
+    """Lets so many watches of a run end after two views, without a word; to be called before the app is built."""
     watch = TrainHandlers.watch
 
     def let_die(watches: int) -> None:
@@ -164,7 +164,7 @@ def test_a_page_whose_stream_breaks_off_takes_its_run_up_again(
 
 
 def test_a_page_whose_watch_has_ended_takes_its_run_up_again(
-    short_lived: Callable[[int], None], browser: Browser, request: pytest.FixtureRequest
+    short_lived: Callable[[int], None], request: pytest.FixtureRequest
 ) -> None:
     short_lived(1)
     demo, opened = request.getfixturevalue("demo"), request.getfixturevalue("opened")
@@ -189,7 +189,7 @@ def test_a_page_whose_stream_falls_silent_takes_its_run_up_again(opened: Callabl
 
 
 def test_stop_acts_on_a_page_that_is_told_nothing(
-    short_lived: Callable[[int], None], browser: Browser, request: pytest.FixtureRequest
+    short_lived: Callable[[int], None], request: pytest.FixtureRequest
 ) -> None:
     short_lived(10**9)
     demo, opened = request.getfixturevalue("demo"), request.getfixturevalue("opened")

@@ -271,7 +271,7 @@ async function look() {
     trigger('take_up', {});
   } else {
     wait = LOOK_MS; // at first the news may be on its way; later a new watch has brought nothing, nor would another
-    if (timesBehind > 1) window.gptLabStream.renew();
+    if (timesBehind > 1) window.gptLabStream?.renew();
   }
 }
 
