@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator
@@ -303,7 +302,15 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
         with gr.Column(elem_classes="picture"):
             chart = loss_chart(loss_chart_value([], [], 1, _OPENING), elem_id="loss-chart", elem_classes="phone-1")
             panel = run_panel(
-                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "version": 0, "models": [], "proof": []},
+                {
+                    "sentence": _OPENING,
+                    "is_error": False,
+                    "share": None,
+                    "run": "",
+                    "version": 0,
+                    "models": [],
+                    "proof": [],
+                },
                 elem_id="run-panel",
                 elem_classes="phone-3",
                 server_functions=[still_watching, next_characters],

@@ -1,7 +1,8 @@
 """One watch a page: what a page shows of its run comes from one stream at a time.
 
-Gradio sends what a stream yields a moment after it was computed. With two streams for one chart, or with a stream that is
-cut off in the middle, what an older one sent last can come after the newer one's view, and stays on the page.
+Gradio sends what a stream yields a moment after it was computed. Where another event shows something meanwhile and the
+stream is then cut off, or another is begun, the older view comes last, and stays on the page. So a watch is never
+cut off: a newer one asks it to end, and waits until all it yielded has been sent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _LONGEST_TURN = 5.0  # seconds that a new watch waits for an earlier one, which ends at once unless Gradio forgot it
 
@@ -42,10 +43,8 @@ class Watch:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, or wake up early because there is a newer watch."""
-        try:
+        with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._asked_to_end.wait(), seconds)
-        except asyncio.TimeoutError:
-            pass
 
 
 class Watches:
