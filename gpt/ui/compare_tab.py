@@ -392,6 +392,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
         stepping_outputs,
         js=_keep_in_address("step", *stepping),
         api_name="expect",
+        trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
     )
     for event, handler in ((bars.choose, handlers.choose), (bars.take_back, handlers.take_back)):
@@ -402,6 +403,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
         reading,
         js=_keep_in_address("read", *reading_of),
         api_name="read",
+        trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
     )
     upload.upload(handlers.upload, [upload, seen, names], [seen, names], api_visibility="private")
