@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -18,14 +19,17 @@ import torch
 
 from gpt import GPT2, Corpus, TrainConfig, Trainer, save_checkpoint
 from gpt.model.config import make_config
-from gpt.ui.app import create_demo, launch  # before gradio, whose telemetry it turns off
-from gpt.ui.train.tab import TrainSettings
+from gpt.ui import create_demo, launch  # before gradio, whose telemetry it turns off
+from gpt.ui.sizes import SIZES
+from gpt.ui.train.settings import TrainSettings
 
 import gradio as gr  # isort: skip
 
 ANNA, BEN = "a" * 32, "b" * 32  # two visitors' secrets
 CONTEXT = 32
 SHIPPED = ["gpt2", "sliding-window"]
+BOTH = [f"shipped/{name}" for name in SHIPPED]
+FOREVER = 5000  # steps; no test waits for their end
 SNAPSHOT = 3  # the step of the snapshot that the second has
 STORY = (
     "The quick brown fox jumps over the lazy dog.\n"
@@ -84,7 +88,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     """The page's defaults made small and quick, then `changes`; own text is `STORY`."""
     quick = {
         "variants": ["gpt2"],
-        "size": next(iter(_sizes())),
+        "size": next(iter(SIZES)),
         "text": "your own text",
         "own_text": STORY,
         "steps": 10,
@@ -111,10 +115,17 @@ def numeric_controls() -> list[str]:
     ]
 
 
-def _sizes() -> Any:
-    from gpt.ui.train.tab import SIZES
+def key_of(watched: str) -> str:
+    """The run that the page is told to watch."""
+    return watched.partition(" ")[0]
 
-    return SIZES
+
+def press(tab: Any, button: str, visitor: Any, watched: Any, seen: Any = (), **changes: Any) -> Any:
+    """Press a button of the Train tab while this run is on the page; handlers take what they need, by name."""
+    held = {"secret": visitor, "seen": list(seen), "watched": watched, **settings(**changes)}
+    names = inspect.signature(getattr(tab, button)).parameters
+    rest = controls(**changes) if "controls" in names else []
+    return getattr(tab, button)(*(held[name] for name in names if name != "controls"), *rest)
 
 
 # --- Answers --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Switching attention heads off, and measuring what that costs."""
+"""Ablating attention heads: replacing what a head adds by zero, and measuring what that costs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.layers import GPT2Block
 
 
-def silenced(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Collection[tuple[int, int]] = ()) -> GPT2:
-    """A model that differs from this one only in that some heads are silent; it shares all other weights.
+def ablated(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Collection[tuple[int, int]] = ()) -> GPT2:
+    """A model that differs from this one only in that some heads are ablated; it shares all other weights.
 
-    A silent query head adds nothing to the residual stream: the output projection's columns that read it are zero. A
-    silent key/value head has only zeros as keys and values, so every query head that shares it reads zeros. A model
-    made inside `torch.inference_mode` can only be used there.
+    An ablated query head adds nothing to the residual stream: the output projection's columns that read it are zero.
+    An ablated key/value head has only zeros as keys and values, so every query head that shares it reads zeros. A
+    model made inside `torch.inference_mode` can only be used there.
 
     Args:
         model: the model, which stays as it is.
-        heads: (layer, query head) of each to silence, from 0.
-        kv_heads: (layer, key/value head) of each to silence, from 0.
+        heads: (layer, query head) of each to ablate, from 0.
+        kv_heads: (layer, key/value head) of each to ablate, from 0.
 
     Raises:
         ValueError: the model has no such head.
@@ -37,21 +37,21 @@ def silenced(model: GPT2, heads: Collection[tuple[int, int]] = (), kv_heads: Col
     touched = [_attention(model, layer) for layer in {layer for layer, _ in (*heads, *kv_heads)}]
     own = {id(parameter) for attention in touched for parameter in attention.parameters()}
     shared = {id(parameter): parameter for parameter in model.parameters() if id(parameter) not in own}
-    quieter = copy.deepcopy(model, shared)  # what is in the memo is not copied
+    changed = copy.deepcopy(model, shared)  # what is in the memo is not copied
     width = model.config.head_dim
     with torch.no_grad():
         for layer, head in heads:
-            _attention(quieter, layer).output.weight[:, head * width : (head + 1) * width] = 0
+            _attention(changed, layer).output.weight[:, head * width : (head + 1) * width] = 0
         for layer, head in kv_heads:
-            for part in (_attention(quieter, layer).key, _attention(quieter, layer).value):
+            for part in (_attention(changed, layer).key, _attention(changed, layer).value):
                 part.weight[head * width : (head + 1) * width] = 0
                 part.bias[head * width : (head + 1) * width] = 0
-    return quieter
+    return changed
 
 
 @dataclass(frozen=True, eq=False)
-class Silencing:
-    """What silencing each head of one layer does to the loss on a text, in nats per token.
+class Ablation:
+    """What ablating each head of one layer does to the loss on a text, in nats per token.
 
     Attributes:
         layer: from 0.
@@ -66,10 +66,10 @@ class Silencing:
     kv_errors: Tensor
 
 
-def silencing_costs(model: GPT2, ids: Tensor) -> Iterator[Silencing]:
-    """Silence every head in turn, one layer after another, and measure what each costs on a text.
+def ablation_costs(model: GPT2, ids: Tensor) -> Iterator[Ablation]:
+    """Ablate every head in turn, one layer after another, and measure what each costs on a text.
 
-    Equal to the losses of `silenced` models, but what lies before a head is computed once, and the heads of a layer
+    Equal to the losses of `ablated` models, but what lies before a head is computed once, and the heads of a layer
     go through the rest of the model side by side.
 
     Args:
@@ -82,8 +82,8 @@ def silencing_costs(model: GPT2, ids: Tensor) -> Iterator[Silencing]:
     _check_text(ids)
     inputs = ids[None, :-1].to(model.device)
     config = model.config
-    whole = token_losses_of(model, ids)
-    gates = _one_silent(config).to(model.device)
+    whole = next_token_losses(model, ids)
+    gates = _one_closed(config).to(model.device)
     with evaluation_mode(model):
         x = model.embed(inputs)
     for layer in range(config.num_layers):
@@ -92,10 +92,10 @@ def silencing_costs(model: GPT2, ids: Tensor) -> Iterator[Silencing]:
             x = _block(model, layer)(x)
         costs, errors = difference_and_error(losses, whole)
         heads, groups = slice(config.num_heads), slice(-config.kv_heads, None)
-        yield Silencing(layer, costs[heads], errors[heads], costs[groups], errors[groups])
+        yield Ablation(layer, costs[heads], errors[heads], costs[groups], errors[groups])
 
 
-def _one_silent(config: GPTConfig) -> Tensor:
+def _one_closed(config: GPTConfig) -> Tensor:
     """Rows of gates (N, num_heads), each 0 at one query head, then each 0 at those that share one key/value head.
 
     With a key/value head for each query head the two are the same, and stand there once.
@@ -123,7 +123,7 @@ def _losses_with_gates(model: GPT2, layer: int, x: Tensor, ids: Tensor, gates: T
     return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").cpu()
 
 
-def token_losses_of(model: GPT2, ids: Tensor) -> Tensor:
+def next_token_losses(model: GPT2, ids: Tensor) -> Tensor:
     """The loss of each token of a text (T,) but the first, in nats, from one reading: (T - 1,)."""
     _check_text(ids)
     with evaluation_mode(model):
@@ -145,7 +145,7 @@ def difference_and_error(losses: Tensor, reference: Tensor) -> tuple[Tensor, Ten
 
 
 def kv_reactions(model: GPT2, ids: Tensor) -> Tensor:
-    """How much each query head's output changes, in its layer, when a key/value head is silenced.
+    """How much each query head's output changes, in its layer, when a key/value head is ablated.
 
     Args:
         model: the model.
@@ -164,9 +164,9 @@ def kv_reactions(model: GPT2, ids: Tensor) -> Tensor:
             outputs = block.attention.head_outputs(seen)  # (1, T, H, head_dim)
             before = torch.linalg.vector_norm(outputs, dim=(0, 1, 3))  # (H,)
             for group in range(config.kv_heads):
-                quieter = _attention(silenced(model, kv_heads=[(layer, group)]), layer)
-                change = torch.linalg.vector_norm(quieter.head_outputs(seen) - outputs, dim=(0, 1, 3))
-                reactions[layer, group] = (change / before).where(before > 0, 0)  # silent before: nothing to change
+                without = _attention(ablated(model, kv_heads=[(layer, group)]), layer)
+                change = torch.linalg.vector_norm(without.head_outputs(seen) - outputs, dim=(0, 1, 3))
+                reactions[layer, group] = (change / before).where(before > 0, 0)  # zero before: nothing to change
             x = block(x)
     return reactions
 

@@ -1,4 +1,4 @@
-"""Looking inside a model."""
+"""How much each position of a text reads from each other one."""
 
 from __future__ import annotations
 

@@ -81,13 +81,13 @@ MEASURES: dict[str, Measure] = {
 
 
 @dataclass(frozen=True, eq=False)
-class HeadNumbers:
+class HeadScores:
     """One measure of all heads.
 
     Attributes:
-        means, errors: (num_layers, num_heads) mean over the queries, and its standard error from how they differ.
-        even: what attention spread evenly over all keys a query may read would give.
-        queries: how many queries counted; with 0 the numbers are NaN, with 1 the errors are.
+        means, errors: (num_layers, num_heads) mean over the queries, and its standard error, from how much they differ.
+        even: the score of a head whose attention is spread evenly over all keys that a query may read.
+        queries: how many queries counted; with 0 the means are NaN, with 1 the errors are.
     """
 
     means: Tensor
@@ -96,8 +96,8 @@ class HeadNumbers:
     queries: int
 
 
-def head_numbers(weights: Tensor, allowed: Tensor, ids: Tensor) -> dict[str, HeadNumbers]:
-    """All of `MEASURES` for every head.
+def score_heads(weights: Tensor, allowed: Tensor, ids: Tensor) -> dict[str, HeadScores]:
+    """Score every head by all of `MEASURES`.
 
     Args:
         weights: (num_layers, num_heads, T, T) attention weights of one text, as `attention_maps` gives them.
@@ -105,7 +105,7 @@ def head_numbers(weights: Tensor, allowed: Tensor, ids: Tensor) -> dict[str, Hea
         ids: (T,) the text's token ids.
     """
     even = allowed.float() / allowed.sum(dim=-1, keepdim=True)  # (T, T)
-    numbers = {}
+    scored = {}
     for key, measure in MEASURES.items():
         chosen = torch.ones(len(ids), dtype=torch.bool)
         if measure.counted is None:
@@ -116,8 +116,8 @@ def head_numbers(weights: Tensor, allowed: Tensor, ids: Tensor) -> dict[str, Hea
             if not measure.every_query:
                 chosen = (allowed & (cells > 0)).any(dim=-1)
         means, errors = _means_and_errors(scores[..., chosen].double())
-        numbers[key] = HeadNumbers(means, errors, even_scores[chosen].double().mean().item(), int(chosen.sum()))
-    return numbers
+        scored[key] = HeadScores(means, errors, even_scores[chosen].double().mean().item(), int(chosen.sum()))
+    return scored
 
 
 def _means_and_errors(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import atexit
 import html
 import logging
-import os
 import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-# Read when gradio is imported. It would sum up its last ten thousand events after each, for a page that is off here.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
-
 import gradio as gr
 from starlette.middleware import Middleware
 
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, Limits
 from gpt.runs.scheduler import Runs
+from gpt.ui import address
 from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
@@ -33,18 +28,7 @@ from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
 TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
-
-# So that reloading the page leads back to the tab that was open.
-_KEEP_TAB_IN_ADDRESS = """() => {
-  document.addEventListener('click', ({ target }) => {
-    const pressed = target.closest('[role=tab]');
-    const name = pressed ? pressed.textContent.trim().toLowerCase() : '';
-    if (!['train', 'compare', 'attention', 'cost'].includes(name)) return;
-    const address = new URL(window.location.href);
-    address.searchParams.set('tab', name);
-    window.history.replaceState(window.history.state, '', address);
-  });
-}"""
+_STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 
 def create_demo(
@@ -71,14 +55,15 @@ def create_demo(
             with gr.Tab("Train", id="train"):
                 build_train_tab(demo, runs, catalogue, seen)
             with gr.Tab("Compare", id="compare") as compare:
-                build_compare_tab(demo, tabs, compare, catalogue, seen)
+                in_address = build_compare_tab(compare, catalogue, seen)
             with gr.Tab("Attention", id="attention") as attention:
                 build_attention_tab(attention, catalogue, seen)
             with gr.Tab("Cost", id="cost") as cost:
                 build_cost_tab(cost, catalogue, seen)
-        demo.load(None, js=_KEEP_TAB_IN_ADDRESS, api_visibility="private")
+        address.set_controls(demo, {"tab": tabs, **in_address})
+        demo.load(None, js=address.keep_tab(), api_visibility="private")
     demo.runs = runs  # for `launch`
-    # Each function bounds its own line, and a full one must not turn away the others.
+    # Each function bounds its own queue, and a full one must not turn away the others.
     return demo.queue(max_size=None, default_concurrency_limit=8)
 
 
@@ -97,6 +82,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         prevent_thread_lock=True,
         theme=page_theme(),
         css=stylesheet(),
+        head=f"<script>{_STREAM_GUARD.read_text(encoding='utf-8')}</script>",
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
         max_threads=MOST_SESSIONS,  # of all running events together: each viewer holds one

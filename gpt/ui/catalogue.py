@@ -15,14 +15,15 @@ from weakref import WeakValueDictionary
 from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
 from gpt.data.tokenizer import Tokenizer
 from gpt.model.config import VARIANTS, variant_name
-from gpt.runs.limits import LARGEST_UPLOAD, MOST_UPLOADS
+from gpt.runs.limits import LARGEST_UPLOAD, MOST_COMPARED, MOST_UPLOADS
 from gpt.runs.run import Member, Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.limiter import COMPUTING
 
+# What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
     from gpt.checkpoints.folder import Checkpoint
-    from gpt.generation.engine import Batcher
+    from gpt.generation.engine import GenerationEngine
     from gpt.model.gpt2 import GPT2
 
 ORIGINAL = "original/gpt2"
@@ -47,11 +48,11 @@ class ReadyModel:
     tokenizer: Tokenizer
 
     @cached_property
-    def batcher(self) -> Batcher:
+    def engine(self) -> GenerationEngine:
         """Through which all who generate with it share the work."""
-        from gpt.generation.engine import Batcher
+        from gpt.generation.engine import GenerationEngine
 
-        return Batcher(self.model, limiter=COMPUTING)
+        return GenerationEngine(self.model, limiter=COMPUTING)
 
 
 class Catalogue:
@@ -114,6 +115,14 @@ class Catalogue:
             return self._of_run(*trained)
         raise ValueError("this model is no longer here; choose another, or train it again")
 
+    def chosen(self, names: Any, most: int = MOST_COMPARED) -> list[ReadyModel]:
+        """The models of these names, side by side; raises ValueError if they are none, too many or not there."""
+        if not isinstance(names, list) or not names:
+            raise ValueError("no model is chosen; choose at least one")
+        if len(names) > most:
+            raise ValueError(f"{len(names)} models are chosen; at most {most} fit side by side")
+        return [self.get(name) for name in names]
+
     def steps(self, name: Any) -> list[int]:
         """The training steps at which a model can be looked at, `at_step`; empty if there are none to choose from."""
         shipped, trained = self._named_shipped(name), self._trained(name)
@@ -172,7 +181,7 @@ class Catalogue:
             return self._checkpoints[name]
 
     def upload(self, content: bytes) -> str:
-        """Take in a zipped checkpoint; returns its name, which only whoever uploaded it is told.
+        """Take in a zipped checkpoint; returns its name, which only the visitor who uploaded it is told.
 
         Raises:
             CheckpointError: the file is not a sound checkpoint.
@@ -228,7 +237,7 @@ class Catalogue:
         )
         if not member.config.causal:
             note += "; without the causal mask it sees the tokens it is asked for"
-        with self._lock:  # whoever asks for the same weights gets the same model
+        with self._lock:  # all who ask for the same weights get the same model
             ready = self._in_use.get((run.key, label, note))
             if ready is None:
                 variant = variant_name(member.config)

@@ -1,4 +1,4 @@
-"""What visitors ask for beside training is computed by a few at a time, whoever came first.
+"""What visitors ask for beside training is computed a few at a time, first come, first served.
 
 Thirty computations side by side would take no less time in all, and hold up each other, the page and the trainers.
 """
@@ -13,7 +13,7 @@ from gpt.runs.limits import Limits
 
 
 class Limiter:
-    """A semaphore that nobody overtakes at, for computations on one thread each: `with limiter: ...` waits its turn.
+    """A semaphore with a fair queue, for computations on one thread each: `with limiter: ...` waits its turn.
 
     Not to be entered again by a thread that is inside.
 
@@ -23,26 +23,26 @@ class Limiter:
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._line: deque[threading.Event] = deque()
+        self._queue: deque[threading.Event] = deque()
         self._changing = threading.Lock()
 
     def __enter__(self) -> None:
-        import torch
+        import torch  # here, because the page is made before PyTorch is loaded
 
         with self._changing:
             turn = None if self._free else threading.Event()
             if turn is None:
                 self._free -= 1
             else:
-                self._line.append(turn)
+                self._queue.append(turn)
         if turn is not None:
             turn.wait()
         torch.set_num_threads(1)  # small models are fastest so, and trainers beside them keep their core
 
     def __exit__(self, *_: object) -> None:
         with self._changing:
-            if self._line:
-                self._line.popleft().set()  # the place passes on at once
+            if self._queue:
+                self._queue.popleft().set()  # the place passes on at once
             else:
                 self._free += 1
 

@@ -30,7 +30,7 @@ def one_sentence() -> Iterator[None]:
         _log.warning("a file could not be written: %s", error.strerror)
         raise gr.Error(
             f"The server cannot write its files ({error.strerror}). What is on the page is not lost; try again when "
-            "whoever runs the lab has made room.",
+            "those who run the lab have made room.",
             print_exception=False,
         ) from None
 

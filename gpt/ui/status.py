@@ -1,4 +1,4 @@
-"""The page for whoever runs the server, at /status: what is trained, who waits, and how much memory is taken."""
+"""The page for those who run the server, at /status: what is trained, who waits, and how much memory is taken."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def status_page(runs: Runs) -> str:
     now = time.monotonic()
     numbers = [
         ("runs in training", sum(run.state == "running" for run in every)),
-        ("runs in line", sum(run.state == "waiting" for run in every)),
+        ("runs in the queue", sum(run.state == "waiting" for run in every)),
         ("runs paused", sum(run.state == "paused" for run in every)),
         ("runs remembered", len(every)),
         ("runs watched in the last minute", sum(now - run.lease.last_watched < 60 for run in every)),
@@ -42,7 +42,7 @@ def status_page(runs: Runs) -> str:
         ("of at most", f"{runs.limits.most_bytes / 1e6:,.0f} MB"),
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
-    lines = "".join(
+    under_way = "".join(
         f"<tr><td>{html.escape(run.key)}</td><td>{run.state}</td>"
         f"<td>{run.step:,} of {run.request.training.max_steps:,} steps</td><td>{len(run.members)} models</td></tr>"
         for run in every
@@ -53,5 +53,5 @@ def status_page(runs: Runs) -> str:
         f"<meta http-equiv='refresh' content='{_SECONDS_BETWEEN_LOOKS}'>"
         f"<style>:root {{ color-scheme: light dark }} body {{ font: 1rem/1.5 system-ui; margin: 2rem }}"
         f" th, td {{ text-align: left; padding: 0 1.5rem 0 0; font-variant-numeric: tabular-nums }}</style>"
-        f"<h1>GPT Lab: status</h1><table>{rows}</table><h2>Under way</h2><table>{lines}</table></html>"
+        f"<h1>GPT Lab: status</h1><table>{rows}</table><h2>Under way</h2><table>{under_way}</table></html>"
     )

@@ -27,7 +27,7 @@ DEVICES = {
 }
 HOSTILE = "<img src=x onerror=window.hacked=1>{{constructor}}"  # python-docs has all these characters
 UNSEEN = HOSTILE + "${alert(1)}"  # and no dollar
-PATIENCE = 30_000  # milliseconds until a wait is given up; nothing here takes as long
+PATIENCE = 30_000  # milliseconds until a wait is given up; nothing here takes as long to change
 
 expect.set_options(timeout=PATIENCE)
 
@@ -97,6 +97,13 @@ class Visitor:
         box.fill(str(number))
         box.press("Tab")
 
+    def sees_it_come_to(self, pattern: str, place: Locator) -> None:
+        """Wait until a place says so, as long as what it says goes on changing: work takes longer on a busy machine."""
+        said = place.inner_text()
+        while not re.search(pattern, said):
+            expect(place).not_to_have_text(said)
+            said = place.inner_text()
+
     def looks_around(self, stage: str) -> None:
         """Nothing may reach beyond the right edge; keep a picture if one is wanted."""
         if self.album:
@@ -138,7 +145,7 @@ def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     reads_a_text(visitor)
     compares_hostile_words(visitor)
     looks_at_attention(visitor)
-    silences_and_traces(visitor)
+    ablates_and_traces(visitor)
     sets_two_models_against_each_other(visitor)
     looks_at_hostile_words(visitor)
     goes_back_through_training(visitor)
@@ -167,7 +174,7 @@ def trains_two_variants(visitor: Visitor) -> None:
     expect(legend).to_contain_text("window of 8")
     expect(legend).not_to_contain_text("window of 32")  # the shipped one
     expect(visitor.page.locator(".loss-chart path.raw[d^=M]")).to_have_count(2)
-    expect(visitor.sentence).to_have_text(re.compile(r"^Done: 30 steps, "))
+    visitor.sees_it_come_to(r"^Done: 30 steps, ", visitor.sentence)
     assert visitor.run_in_address()
     expect(visitor.page.locator(".run-panel .guesses h4")).to_have_text(["gpt2", "sliding-window"])
     visitor.looks_around("2-trained")
@@ -325,20 +332,20 @@ def looks_at_attention(visitor: Visitor) -> None:
     assert not visitor.witness.requests, "looking around asks the server for nothing"
 
 
-def silences_and_traces(visitor: Visitor) -> None:
+def ablates_and_traces(visitor: Visitor) -> None:
     page = visitor.page
     table = page.locator("#head-table table")
     expect(table.locator("tbody tr")).to_have_count(36)
     table.get_by_role("columnheader", name=re.compile("previous token")).get_by_role("button").click()
     expect(table.locator("th[aria-sort=descending]")).to_contain_text("previous token")
-    switches = page.locator("#silence button[aria-pressed]")
+    switches = page.locator("#ablation button[aria-pressed]")
     expect(switches).to_have_count(36)
     expect(switches.last).not_to_contain_text("–")  # measured
     switches.nth(1).click()
-    expect(page.locator("#silence")).to_contain_text(re.compile(r"with 1 head silenced [\d.]+, a change of [+−][\d.]+"))
-    expect(page.locator("#outcomes")).to_contain_text("1 head silenced")
-    page.get_by_role("button", name="sound all again").click()
-    expect(page.locator("#outcomes")).not_to_contain_text("silenced")
+    expect(page.locator("#ablation")).to_contain_text(re.compile(r"with 1 head ablated [\d.]+, a change of [+−][\d.]+"))
+    expect(page.locator("#outcomes")).to_contain_text("1 head ablated")
+    page.get_by_role("button", name="restore all heads").click()
+    expect(page.locator("#outcomes")).not_to_contain_text("ablated")
     expect(page.locator("#receptive-field")).to_contain_text("largest influence outside the cone 0.")
     visitor.looks_around("9-measured")
 
@@ -408,7 +415,7 @@ def sees_what_it_costs(visitor: Visitor) -> None:
 
     visitor.chooses("Longest text", "512")
     visitor.presses("Measure")
-    expect(times.locator(".status")).to_have_text(re.compile(r"^Done: 100 measurements in [\d.]+ s"))
+    visitor.sees_it_come_to(r"^Done: 100 measurements in [\d.]+ s", times.locator(".status"))
     expect(times.locator(".plot .dot")).to_have_count(8)
     expect(times.locator(".sentences")).to_contain_text(
         re.compile(r"Measured: time grows as T[\d.]+ ± [\d.]+ with full")
@@ -429,7 +436,7 @@ def sees_what_it_costs(visitor: Visitor) -> None:
     expect(times.locator(".status")).to_contain_text("Stopped after")
 
     visitor.presses("Generate")
-    expect(cache.locator(".status")).to_contain_text("Done")
+    visitor.sees_it_come_to("Done|Ended after 30 s", cache.locator(".status"))  # the most it takes, on a busy machine
     expect(cache.locator(".numbers")).to_contain_text("yes")
     expect(cache.locator(".unequal")).to_have_count(0)
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from gpt.interpret.ablation import difference_and_error, kv_reactions, silenced, silencing_costs, token_losses_of
+from gpt.interpret import ablated, ablation_costs, difference_and_error, kv_reactions, next_token_losses
 
 LAYERS, HEADS, WIDTH = 2, 4, 8  # of the small models
 
 
-def logits_by_hand(model, input_ids, silent=()):
-    """Logits (T, vocab_size) of ids (T,), head by head, without those (layer, head) that are silent.
+def logits_by_hand(model, input_ids, without=()):
+    """Logits (T, vocab_size) of ids (T,), head by head, without those (layer, head) that are left out.
 
     The weights of attention are those by the formula, which other tests hold to be right; their use is written out.
     """
@@ -29,7 +29,7 @@ def logits_by_hand(model, input_ids, silent=()):
         width, shared_by = attention.head_dim, attention.num_heads // attention.num_kv_heads
         x = x + attention.output.bias
         for head in range(attention.num_heads):
-            if (number, head) not in silent:
+            if (number, head) not in without:
                 group = head // shared_by
                 read = weights[:, head] @ values[..., group * width : (group + 1) * width]  # (1, T, head_dim)
                 x = x + read @ attention.output.weight[:, head * width : (head + 1) * width].T
@@ -60,25 +60,25 @@ def sharing(model, group):
 
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_silent_head_is_absent(kind, small_model, ids, causal):
+def test_an_ablated_head_is_absent(kind, small_model, ids, causal):
     model, text = small_model(kind, causal=causal).double(), ids(1, 17)[0]
     whole = model(text[None])[0]
     assert_close(logits_by_hand(model, text), whole)
     for head in itertools.product(range(LAYERS), range(HEADS)):
-        quieter = silenced(model, [head])(text[None])[0]
-        assert_close(quieter, logits_by_hand(model, text, {head}))
-        assert (quieter - whole).abs().max() > 1e-3
+        changed = ablated(model, [head])(text[None])[0]
+        assert_close(changed, logits_by_hand(model, text, {head}))
+        assert (changed - whole).abs().max() > 1e-3
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_silent_kv_head_takes_along_the_heads_that_share_it(kind, small_model, ids, causal):
+def test_an_ablated_kv_head_takes_along_the_heads_that_share_it(kind, small_model, ids, causal):
     model, text = small_model(kind, causal=causal).double(), ids(1, 17)[0]
     for layer, group in itertools.product(range(LAYERS), range(model.config.kv_heads)):
-        quieter = silenced(model, kv_heads=[(layer, group)])
-        silent = {(layer, head) for head in sharing(model, group)}
-        assert_close(quieter(text[None])[0], logits_by_hand(model, text, silent))
-        assert_close(quieter(text[None]), silenced(model, silent)(text[None]))
+        changed = ablated(model, kv_heads=[(layer, group)])
+        without = {(layer, head) for head in sharing(model, group)}
+        assert_close(changed(text[None])[0], logits_by_hand(model, text, without))
+        assert_close(changed(text[None]), ablated(model, without)(text[None]))
 
 
 @torch.no_grad()
@@ -96,15 +96,15 @@ def test_a_silent_kv_head_takes_along_the_heads_that_share_it(kind, small_model,
 )
 def test_several_heads_at_once(kind, small_model, ids, heads, kv_heads):
     model, text = small_model(kind).double(), ids(1, 17)[0]
-    silent = {*heads, *((layer, head) for layer, group in kv_heads for head in sharing(model, group))}
-    assert_close(silenced(model, heads, kv_heads)(text[None])[0], logits_by_hand(model, text, silent))
+    without = {*heads, *((layer, head) for layer, group in kv_heads for head in sharing(model, group))}
+    assert_close(ablated(model, heads, kv_heads)(text[None])[0], logits_by_hand(model, text, without))
 
 
 @torch.no_grad()
-def test_silencing_twice_is_silencing_both(kind, small_model, ids):
+def test_ablating_twice_is_ablating_both(kind, small_model, ids):
     model, input_ids = small_model(kind), ids(1, 17)
-    twice = silenced(silenced(model, [(0, 1)]), [(0, 2)], [(1, 0)])
-    assert torch.equal(twice(input_ids), silenced(model, [(0, 1), (0, 2)], [(1, 0)])(input_ids))
+    twice = ablated(ablated(model, [(0, 1)]), [(0, 2)], [(1, 0)])
+    assert torch.equal(twice(input_ids), ablated(model, [(0, 1), (0, 2)], [(1, 0)])(input_ids))
 
 
 def test_the_model_stays_as_it_is(kind, small_model, ids):
@@ -112,7 +112,7 @@ def test_the_model_stays_as_it_is(kind, small_model, ids):
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with torch.no_grad():
         logits = model(input_ids)
-        silenced(model, [(0, 1), (1, 3)], [(1, 0)])(input_ids)
+        ablated(model, [(0, 1), (1, 3)], [(1, 0)])(input_ids)
         assert torch.equal(model(input_ids), logits)
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name])
@@ -127,7 +127,7 @@ def test_only_the_attention_of_a_touched_layer_has_memory_of_its_own(kind, small
         ([], [(0, 0)], (0,)),
         ([(0, 0)], [(1, 0)], (0, 1)),
     ):
-        theirs = dict(silenced(model, heads, kv_heads).named_parameters())
+        theirs = dict(ablated(model, heads, kv_heads).named_parameters())
         assert theirs.keys() == dict(model.named_parameters()).keys()
         for name, parameter in model.named_parameters():
             is_own = name.startswith(tuple(f"blocks.{layer}.attention." for layer in touched))
@@ -136,7 +136,7 @@ def test_only_the_attention_of_a_touched_layer_has_memory_of_its_own(kind, small
 
 def test_no_weight_changes_but_those_of_the_head(kind, small_model):
     model = small_model(kind)
-    theirs = dict(silenced(model, [(1, 2)], [(0, 0)]).named_parameters())
+    theirs = dict(ablated(model, [(1, 2)], [(0, 0)]).named_parameters())
     for name, parameter in model.named_parameters():
         expected = parameter.detach().clone()
         if name == "blocks.1.attention.output.weight":
@@ -147,13 +147,13 @@ def test_no_weight_changes_but_those_of_the_head(kind, small_model):
 
 
 def test_the_output_layer_still_has_the_embedding_as_weight(small_model):
-    quieter = silenced(small_model("modern"), [(0, 0)])
-    assert quieter.output_layer.weight is quieter.token_embedding.weight
+    changed = ablated(small_model("modern"), [(0, 0)])
+    assert changed.output_layer.weight is changed.token_embedding.weight
 
 
 def test_the_mode_is_that_of_the_model(small_model):
-    assert silenced(small_model("gpt2").train(), [(0, 0)]).training
-    assert not silenced(small_model("gpt2"), [(0, 0)]).training
+    assert ablated(small_model("gpt2").train(), [(0, 0)]).training
+    assert not ablated(small_model("gpt2"), [(0, 0)]).training
 
 
 @torch.no_grad()
@@ -161,10 +161,10 @@ def test_the_mode_is_that_of_the_model(small_model):
 def test_generation_without_a_head(kind, small_model, ids, causal):
     """With a cache and past the edge of the window, where there is one."""
     model, text = small_model(kind, causal=causal).double(), ids(1, 5)[0]
-    silent = {(0, 3), *((1, head) for head in sharing(model, 0))}
-    generated = silenced(model, [(0, 3)], [(1, 0)]).generate(text[None], max_new_tokens=15, temperature=0)
+    without = {(0, 3), *((1, head) for head in sharing(model, 0))}
+    generated = ablated(model, [(0, 3)], [(1, 0)]).generate(text[None], max_new_tokens=15, temperature=0)
     for _ in range(15):
-        text = torch.cat((text, logits_by_hand(model, text, silent)[-1].argmax()[None]))
+        text = torch.cat((text, logits_by_hand(model, text, without)[-1].argmax()[None]))
     assert generated[0].tolist() == text.tolist()
 
 
@@ -173,7 +173,7 @@ def test_a_head_that_is_not_there_is_refused(small_model, choice):
     layer, head = choice
     message = f"no head {head} in layer {layer}; layers go from 0 to 1 and heads from 0 to 3"
     with pytest.raises(ValueError, match=message):
-        silenced(small_model("modern"), [(0, 0), choice])
+        ablated(small_model("modern"), [(0, 0), choice])
 
 
 @pytest.mark.parametrize("choice", [(2, 0), (-1, 0), (0, 2), (0, -1)])
@@ -181,7 +181,7 @@ def test_a_kv_head_that_is_not_there_is_refused(small_model, choice):
     layer, head = choice
     message = f"no KV head {head} in layer {layer}; layers go from 0 to 1 and KV heads from 0 to 1"
     with pytest.raises(ValueError, match=message):
-        silenced(small_model("modern"), kv_heads=[(0, 0), choice])
+        ablated(small_model("modern"), kv_heads=[(0, 0), choice])
 
 
 # --- Which head reads which KV head ---------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_in_the_running_model_too(small_model, ids, num_heads, num_kv_heads):
     for layer, group in itertools.product(range(LAYERS), range(num_kv_heads)):
         before, after = (
             mixed_by_output(one, layer, input_ids).unflatten(-1, (num_heads, 4))
-            for one in (model, silenced(model, kv_heads=[(layer, group)]))
+            for one in (model, ablated(model, kv_heads=[(layer, group)]))
         )
         for head in range(num_heads):
             is_own = head in sharing(model, group)
@@ -246,19 +246,19 @@ def test_reactions_leave_the_model_alone(small_model, ids):
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 
-# --- What silence costs ---------------------------------------------------------------------------------------------
+# --- What ablation costs ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_costs_are_differences_of_the_losses_of_silenced_models(kind, small_model, ids, causal):
+def test_costs_are_differences_of_the_losses_of_ablated_models(kind, small_model, ids, causal):
     model, text = small_model(kind, causal=causal), ids(1, 33)[0]
     whole = loss_by_model(model, text)
-    results = list(silencing_costs(model, text))
+    results = list(ablation_costs(model, text))
     assert [result.layer for result in results] == list(range(LAYERS))
     for layer, result in enumerate(results):
-        heads = [loss_by_model(silenced(model, [(layer, head)]), text) - whole for head in range(HEADS)]
+        heads = [loss_by_model(ablated(model, [(layer, head)]), text) - whole for head in range(HEADS)]
         groups = range(model.config.kv_heads)
-        kv_heads = [loss_by_model(silenced(model, kv_heads=[(layer, group)]), text) - whole for group in groups]
+        kv_heads = [loss_by_model(ablated(model, kv_heads=[(layer, group)]), text) - whole for group in groups]
         assert_close(result.costs, torch.tensor(heads).double(), atol=1e-5, rtol=0)
         assert_close(result.kv_costs, torch.tensor(kv_heads).double(), atol=1e-5, rtol=0)
 
@@ -270,13 +270,13 @@ def test_costs_and_errors_equal_the_formula(kind, small_model, ids, causal):
     model, text = small_model(kind, causal=causal).double(), ids(1, 21)[0]
     whole = token_losses(logits_by_hand(model, text[:-1]), text[1:])
 
-    def by_hand(silent):
-        differences = (token_losses(logits_by_hand(model, text[:-1], silent), text[1:]) - whole).tolist()
+    def by_hand(without):
+        differences = (token_losses(logits_by_hand(model, text[:-1], without), text[1:]) - whole).tolist()
         mean = sum(differences) / 20
         variance = sum((difference - mean) ** 2 for difference in differences) / 19
         return [mean, math.sqrt(variance) / math.sqrt(20)]
 
-    for layer, result in enumerate(silencing_costs(model, text)):
+    for layer, result in enumerate(ablation_costs(model, text)):
         for head in range(HEADS):
             found = [result.costs[head].item(), result.errors[head].item()]
             assert found == pytest.approx(by_hand({(layer, head)}), abs=1e-9)
@@ -291,22 +291,22 @@ def test_costs_for_other_numbers_of_heads_and_layers(small_model, ids, num_heads
     num_layers = 1 + num_heads % 3
     model, text = small_model("modern", num_layers=num_layers, **sizes), ids(1, 13)[0]
     whole = loss_by_model(model, text)
-    results = list(silencing_costs(model, text))
+    results = list(ablation_costs(model, text))
     assert len(results) == num_layers
     for result in results:
         assert result.costs.shape == result.errors.shape == (num_heads,)
         assert result.kv_costs.shape == result.kv_errors.shape == (num_kv_heads,)
         for head in range(num_heads):
-            cost = loss_by_model(silenced(model, [(result.layer, head)]), text) - whole
+            cost = loss_by_model(ablated(model, [(result.layer, head)]), text) - whole
             assert result.costs[head].item() == pytest.approx(cost, abs=1e-5)
         for group in range(num_kv_heads):
-            cost = loss_by_model(silenced(model, kv_heads=[(result.layer, group)]), text) - whole
+            cost = loss_by_model(ablated(model, kv_heads=[(result.layer, group)]), text) - whole
             assert result.kv_costs[group].item() == pytest.approx(cost, abs=1e-5)
 
 
-def test_a_silent_head_costs_nothing(kind, small_model, ids):
-    model = silenced(small_model(kind), [(1, 2)])
-    result = list(silencing_costs(model, ids(1, 17)[0]))[1]
+def test_an_ablated_head_costs_nothing(kind, small_model, ids):
+    model = ablated(small_model(kind), [(1, 2)])
+    result = list(ablation_costs(model, ids(1, 17)[0]))[1]
     assert result.costs[2].item() == pytest.approx(0, abs=1e-6)
     assert result.errors[2].item() == pytest.approx(0, abs=1e-6)
 
@@ -314,8 +314,8 @@ def test_a_silent_head_costs_nothing(kind, small_model, ids):
 def test_one_prediction_has_a_cost_of_unknown_error(kind, small_model, ids):
     model, text = small_model(kind), ids(1, 2)[0]
     whole = loss_by_model(model, text)
-    for layer, result in enumerate(silencing_costs(model, text)):
-        cost = loss_by_model(silenced(model, [(layer, 1)]), text) - whole
+    for layer, result in enumerate(ablation_costs(model, text)):
+        cost = loss_by_model(ablated(model, [(layer, 1)]), text) - whole
         assert result.costs[1].item() == pytest.approx(cost, abs=1e-5)
         assert result.errors.tolist() == [math.inf] * HEADS
         assert result.kv_errors.tolist() == [math.inf] * model.config.kv_heads
@@ -324,34 +324,34 @@ def test_one_prediction_has_a_cost_of_unknown_error(kind, small_model, ids):
 def test_a_text_may_fill_the_context(kind, small_model, ids):
     """The last token is only predicted, not read."""
     model, text = small_model(kind, context_length=12), ids(1, 13)[0]
-    assert all(result.costs.isfinite().all() for result in silencing_costs(model, text))
+    assert all(result.costs.isfinite().all() for result in ablation_costs(model, text))
 
 
 @pytest.mark.parametrize("length", [0, 1])
 def test_a_text_too_short_is_refused(small_model, length):
     text = torch.zeros(length, dtype=torch.long)
     with pytest.raises(ValueError, match=rf"shape \({length},\); give \(length,\) with at least 2 tokens"):
-        list(silencing_costs(small_model("modern"), text))
+        list(ablation_costs(small_model("modern"), text))
     with pytest.raises(ValueError, match="at least 2 tokens"):
-        token_losses_of(small_model("modern"), text)
+        next_token_losses(small_model("modern"), text)
 
 
 def test_a_batch_is_refused(small_model, ids):
     with pytest.raises(ValueError, match=r"shape \(2, 9\); give \(length,\)"):
-        list(silencing_costs(small_model("gpt2"), ids(2, 9)))
+        list(ablation_costs(small_model("gpt2"), ids(2, 9)))
 
 
 def test_a_text_too_long_is_refused(small_model, ids):
     with pytest.raises(ValueError, match="text has 13 tokens and this model has learned 12 positions"):
-        list(silencing_costs(small_model("gpt2", context_length=12), ids(1, 14)[0]))
+        list(ablation_costs(small_model("gpt2", context_length=12), ids(1, 14)[0]))
 
 
 def test_costs_leave_the_model_alone_at_every_step(small_model, ids):
     """Dropout is off for the measure and back on between its steps, where a page may do other things."""
     model, text = small_model("modern", dropout=0.5), ids(1, 17)[0]
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    expected = [result.costs for result in silencing_costs(model, text)]
-    for result in silencing_costs(model.train(), text):
+    expected = [result.costs for result in ablation_costs(model, text)]
+    for result in ablation_costs(model.train(), text):
         assert torch.equal(result.costs, expected[result.layer])
         assert model.training
         assert torch.is_grad_enabled()
@@ -361,9 +361,9 @@ def test_costs_leave_the_model_alone_at_every_step(small_model, ids):
 
 
 @torch.no_grad()
-def test_token_losses_are_minus_log_softmax(kind, small_model, ids):
+def test_next_token_losses_are_minus_log_softmax(kind, small_model, ids):
     model, text = small_model(kind), ids(1, 17)[0]
-    losses = token_losses_of(model, text)
+    losses = next_token_losses(model, text)
     assert_close(losses.double(), token_losses(model(text[None, :-1])[0], text[1:]), atol=1e-5, rtol=1e-5)
     assert losses.mean().item() == pytest.approx(loss_by_model(model, text), abs=1e-5)
 

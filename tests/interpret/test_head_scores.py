@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from gpt import attention_maps
-from gpt.interpret.head_scores import MEASURES, head_numbers
+from gpt.interpret import MEASURES, score_heads
 
 # What a weight from query i on key j counts, by the definitions; entropy is no weighted sum.
 COUNTS = {
@@ -48,7 +48,7 @@ def mask_of(length, window_size=None, causal=True):
 
 
 def check_against_loops(weights, allowed, ids):
-    found = head_numbers(weights, allowed, ids)
+    found = score_heads(weights, allowed, ids)
     assert list(found) == list(MEASURES) == ["distance", "entropy", "previous", "first", "same", "prefix"]
     keys = allowed.tolist()
     even = [[cell / sum(row) for cell in row] for row in keys]
@@ -102,14 +102,14 @@ def test_maps_of_models(kind, small_model, ids, causal):
 def test_even_is_what_an_evenly_spread_head_scores(window_size, causal):
     allowed, ids = mask_of(12, window_size, causal), torch.randint(4, (12,))
     spread = allowed.float() / allowed.sum(dim=-1, keepdim=True)
-    for numbers in head_numbers(spread[None, None], allowed, ids).values():
+    for numbers in score_heads(spread[None, None], allowed, ids).values():
         assert numbers.means.item() == pytest.approx(numbers.even, nan_ok=True)
 
 
 def test_even_in_closed_form():
     """Query i reads i + 1 keys: half of i away on average, log2(i + 1) bits, 1 / (i + 1) on each."""
     ids, allowed = torch.zeros(10, dtype=torch.long), mask_of(10)
-    even = {name: numbers.even for name, numbers in head_numbers(torch.eye(10)[None, None], allowed, ids).items()}
+    even = {name: numbers.even for name, numbers in score_heads(torch.eye(10)[None, None], allowed, ids).items()}
     assert even["distance"] == pytest.approx(sum(i / 2 for i in range(10)) / 10)
     assert even["entropy"] == pytest.approx(sum(math.log2(i + 1) for i in range(10)) / 10)
     assert even["previous"] == even["first"] == pytest.approx(sum(1 / (i + 1) for i in range(1, 10)) / 9)
@@ -145,7 +145,7 @@ def test_a_single_query_has_a_mean_without_error():
 
 
 def test_the_first_token_counts_only_while_the_window_holds_it():
-    found = head_numbers(one_head([0, 0, 0, 3, 4, 5]), mask_of(6, 3), torch.arange(6))
+    found = score_heads(one_head([0, 0, 0, 3, 4, 5]), mask_of(6, 3), torch.arange(6))
     assert found["first"].queries == 2
     assert found["first"].means.item() == 1
 
@@ -155,7 +155,7 @@ def test_the_first_token_counts_only_while_the_window_holds_it():
 
 def test_a_previous_token_head():
     """All queries but the first, which can only read itself, read at distance 1."""
-    found = head_numbers(one_head([0, *range(19)]), mask_of(20), torch.randint(5, (20,)))
+    found = score_heads(one_head([0, *range(19)]), mask_of(20), torch.randint(5, (20,)))
     assert found["previous"].means.item() == 1
     assert found["previous"].errors.item() == 0
     assert found["previous"].queries == 19
@@ -164,7 +164,7 @@ def test_a_previous_token_head():
 
 
 def test_a_first_token_head():
-    found = head_numbers(one_head([0] * 20), mask_of(20), torch.randint(5, (20,)))
+    found = score_heads(one_head([0] * 20), mask_of(20), torch.randint(5, (20,)))
     assert found["first"].means.item() == 1
     assert found["first"].errors.item() == 0
     assert found["first"].queries == 19
@@ -177,7 +177,7 @@ def test_an_induction_head_on_a_sequence_said_twice():
     """In the second round, read what came after this token in the first."""
     sequence = torch.randperm(10)
     choices = [*range(10), *range(1, 11)]
-    found = head_numbers(one_head(choices), mask_of(20), torch.cat((sequence, sequence)))
+    found = score_heads(one_head(choices), mask_of(20), torch.cat((sequence, sequence)))
     assert found["prefix"].means.item() == 1
     assert found["prefix"].errors.item() == 0
     assert found["prefix"].queries == 10
@@ -190,14 +190,14 @@ def test_an_induction_head_on_a_sequence_with_repeats_of_its_own():
     ids = sequence + sequence
     matches = [[j for j in range(1, i) if ids[j - 1] == ids[i]] for i in range(30)]
     choices = [places[int(torch.randint(len(places), ()))] if places else i for i, places in enumerate(matches)]
-    found = head_numbers(one_head(choices), mask_of(30), torch.tensor(ids))
+    found = score_heads(one_head(choices), mask_of(30), torch.tensor(ids))
     assert found["prefix"].means.item() == 1
     assert found["prefix"].queries == sum(bool(places) for places in matches) >= 15
 
 
 def test_a_same_token_head():
     sequence = torch.randperm(10)
-    found = head_numbers(one_head([*range(10), *range(10)]), mask_of(20), torch.cat((sequence, sequence)))
+    found = score_heads(one_head([*range(10), *range(10)]), mask_of(20), torch.cat((sequence, sequence)))
     assert found["same"].means.item() == 1
     assert found["same"].queries == 10
     assert found["prefix"].means.item() == 0
@@ -205,7 +205,7 @@ def test_a_same_token_head():
 
 def test_a_head_that_halves_its_weight_has_one_bit():
     weights = torch.eye(8).roll(-1, dims=1) / 2 + torch.eye(8) / 2  # itself and the next; the last reads the first
-    found = head_numbers(weights[None, None], mask_of(8, causal=False), torch.arange(8))
+    found = score_heads(weights[None, None], mask_of(8, causal=False), torch.arange(8))
     assert found["entropy"].means.item() == 1
     assert found["entropy"].errors.item() == 0
     assert found["distance"].means.item() == pytest.approx((7 * 0.5 + 3.5) / 8)
@@ -214,10 +214,10 @@ def test_a_head_that_halves_its_weight_has_one_bit():
 def test_heads_do_not_mix():
     allowed, ids = mask_of(12), torch.randint(4, (12,))
     weights = torch.randn(3, 2, 12, 12).masked_fill(~allowed, -math.inf).softmax(dim=-1)
-    together = head_numbers(weights, allowed, ids)
+    together = score_heads(weights, allowed, ids)
     for layer in range(3):
         for head in range(2):
-            alone = head_numbers(weights[layer : layer + 1, head : head + 1], allowed, ids)
+            alone = score_heads(weights[layer : layer + 1, head : head + 1], allowed, ids)
             for name in MEASURES:
                 assert_close(together[name].means[layer, head], alone[name].means[0, 0])
                 assert_close(together[name].errors[layer, head], alone[name].errors[0, 0])

@@ -176,7 +176,7 @@ def fetch_pages(address: str, until: float, seconds: list[float], statuses: Coun
         seconds.append(time.monotonic() - started)
         if len(seconds) % 10 == 0:
             now = status(address)
-            under_way = now["runs in training"] + now["runs in line"] + now["runs paused"]
+            under_way = now["runs in training"] + now["runs in the queue"] + now["runs paused"]
             crowded.append(under_way - now["visitors with a run under way"])
         time.sleep(max(0.0, 0.25 - (time.monotonic() - started)))
 

@@ -132,7 +132,7 @@ def test_repeats_are_told_apart_by_their_seeds(catalogue: Catalogue, finished: C
     assert labels == [f"gpt2 · seed {seed} (run {run.key[:4]})" for seed in (5, 6)]
 
 
-def test_a_run_in_the_line_has_no_models_yet(
+def test_a_run_in_the_queue_has_no_models_yet(
     catalogue: Catalogue, start: Callable[..., Run], wait_until: Callable[..., None]
 ) -> None:
     running = start("a" * 32, steps=3000)

@@ -15,6 +15,8 @@ from served import assert_same_weights, unpack_attention
 from gpt import GPTConfig, attention_mask
 from gpt.costs.formulas import flops_by_part, parameters_by_part
 from gpt.ui import components
+from gpt.ui.components import drawn_component
+from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
@@ -24,13 +26,13 @@ from gpt.ui.components.next_token import next_token
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.run_panel import run_panel
-from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
 
 FOLDER = Path(components.__file__).parent
 FACTORIES = {
+    "ablation": ablation,
     "attention_map": attention_map,
     "cost_bars": cost_bars,
     "cost_chart": cost_chart,
@@ -40,7 +42,6 @@ FACTORIES = {
     "outcomes": outcomes,
     "receptive_field": receptive_field,
     "run_panel": run_panel,
-    "silence": silence,
     "step_slider": step_slider,
     "surprise_text": surprise_text,
     "text_columns": text_columns,
@@ -53,17 +54,13 @@ HOSTILE = ["<img src=x onerror=window.hacked=1>", "${alert(1)}", "{{constructor}
 
 
 def test_every_component_is_tested_here() -> None:
-    assert (
-        {path.stem for path in FOLDER.glob("*.js")} - {"shared"}
-        == FACTORIES.keys()
-        == {p.stem for p in FOLDER.glob("*.css")}
-    )
+    assert {path.stem for path in FOLDER.glob("*.css")} == FACTORIES.keys()
 
 
 @pytest.mark.parametrize("name", FACTORIES)
 def test_templates_hold_no_place_for_a_value(name: str) -> None:
     made = FACTORIES[name]()
-    assert made.html_template == f'<div class="{name.replace("_", "-")}"></div>'
+    assert made.html_template == f'<div class="drawn {name.replace("_", "-")}"></div>'
     for template in (made.html_template, made.css_template):
         assert "${" not in template
         assert "{{" not in template
@@ -77,9 +74,9 @@ def test_a_value_does_not_change_the_templates(name: str) -> None:
     assert hostile.js_on_load == empty.js_on_load
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.js")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.js")), ids=lambda path: path.name)
 def test_scripts_write_text_and_reach_nothing(path: Path) -> None:
-    source = path.read_text(encoding="utf-8").replace("'http://www.w3.org/2000/svg'", "")  # SVG's name, no address
+    source = path.read_text(encoding="utf-8").replace('"http://www.w3.org/2000/svg"', "")  # SVG's name, no address
     for forbidden in (
         r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|document\.write|DOMParser|setHTML",
         r"\beval\b|\bFunction\(|import\(|setTimeout\(['\"`]",
@@ -87,6 +84,45 @@ def test_scripts_write_text_and_reach_nothing(path: Path) -> None:
         r"\.src\b|setAttribute\(['\"]on",
     ):
         assert not re.search(forbidden, source), f"{path.name}: {re.search(forbidden, source)}"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.js")), ids=lambda path: path.name)
+def test_scripts_are_short_enough_to_read(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+
+
+def scripts_of(name: str) -> list[Path]:
+    """The files whose text a component's script is."""
+    script = FACTORIES[name]().js_on_load
+    return [path for path in FOLDER.rglob("*.js") if path.read_text(encoding="utf-8") in script]
+
+
+def declared_in(script: str) -> list[str]:
+    """What a script declares at its outermost level."""
+    lists = re.findall(r"^(?:const|let) [\[{](.*?)[\]}] =", script, re.MULTILINE)
+    single = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", script, re.MULTILINE)
+    return single + [found for names in lists for found in re.findall(r"\w+", names)]
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_component_is_sent_each_rule_once_and_all_it_uses(name: str) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.js")}
+    sent = scripts_of(name)
+    script = "\n".join(texts[path] for path in sent)
+    names = declared_in(script)
+    assert len(names) == len(set(names)), {one for one in names if names.count(one) > 1}
+    for path in FOLDER.glob("shared/*.js"):
+        others = re.sub(r"(^|\s)//.*", "", "\n".join(texts[one] for one in sent if one != path))
+        used = [one for one in declared_in(texts[path]) if re.search(rf"(?<![\w.]){one}\b", others)]
+        if path in sent:
+            assert used, f"nothing of {path.name} is used"
+        else:
+            assert set(used) <= set(names), f"{used} of {path.name} are used"
+
+
+def test_a_subject_that_is_not_there_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"neither masks\.js nor masks\.css"):
+        drawn_component("outcomes", shared=["masks"])
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.parent.rglob("*.css")), ids=lambda path: path.name)

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from served import save_small_models, serve
+from served import serve
 
 from gpt.ui.app import create_demo
 
@@ -29,10 +29,10 @@ ODD = [
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(models_folder: Path) -> Iterator[str]:
     """Where a page is served whose process holds a secret."""
     os.environ["GPT_LAB_TEST_SECRET"] = CANARY
-    with serve(create_demo(save_small_models(tmp_path_factory.mktemp("models")))) as url:
+    with serve(create_demo(models_folder)) as url:
         yield url
     del os.environ["GPT_LAB_TEST_SECRET"]
 

@@ -31,7 +31,7 @@ def test_it_counts_runs(
     wait_until(lambda: running.step > 0, "a step")
     start("b" * 32, steps=20)
     text = status_page(runs)
-    for name, count in (("in training", 1), ("in line", 1), ("paused", 0), ("remembered", 3)):
+    for name, count in (("in training", 1), ("in the queue", 1), ("paused", 0), ("remembered", 3)):
         assert f"<tr><th>runs {name}</th><td>{count}</td></tr>" in text
     assert "visitors with a run under way</th><td>2</td>" in text
     assert running.key in text

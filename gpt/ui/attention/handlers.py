@@ -18,14 +18,13 @@ from gpt.ui.catalogue import Catalogue, at_step
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import one_sentence, require_text, require_whole, sentence
 
+# What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
-    from gpt.interpret.ablation import Silencing
+    from gpt.interpret import Ablation
     from gpt.ui.attention.views import Look
 
-_EMPTY_BELOW = {"empty": "Press Look above: what is measured in the model will appear here."}
-_NO_SECOND = ("none", "")
-
-
+EMPTY_BELOW = {"empty": "Press Look above: what is measured in the model will appear here."}
+NO_SECOND = ("none", "")
 _LONGEST_SENT = 100_000  # characters that are read at all, to say by how much a text is too long
 
 
@@ -57,10 +56,10 @@ class AttentionHandlers:
             return self._look(name, second, text, looked)
 
     def _look(self, name: Any, second: Any, text: Any, looked: Any) -> tuple[Any, ...]:
-        from gpt.ui.attention.views import map_view, take_look
+        from gpt.ui.attention import views
 
         models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
-        look = take_look(models, require_text("the text", text, _LONGEST_SENT))
+        look = views.take_look(models, require_text("the text", text, _LONGEST_SENT))
         if isinstance(looked, list) and looked and looked[0] in self._looks:
             self._looks[looked[0]].is_past = True
         key = secrets.token_hex(8)
@@ -76,7 +75,7 @@ class AttentionHandlers:
             "label": f"As it learned, {look.first.label}",
         }
         with COMPUTING:
-            return map_view(look), slider, [key, name, second]
+            return views.map_view(look), slider, [key, name, second]
 
     def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[Any, ...]:
         """The same look at another step of the first model's training."""
@@ -90,50 +89,53 @@ class AttentionHandlers:
 
     def measure(self, looked: Any) -> tuple[Any, ...]:
         """The numbers of every head, the receptive field of the last token, and what is expected after the text."""
-        from gpt.ui.attention.views import field_view, heads_view, outcomes_view
+        from gpt.ui.attention import views
 
         if looked is None:
-            return _EMPTY_BELOW, _EMPTY_BELOW, _EMPTY_BELOW
+            return EMPTY_BELOW, EMPTY_BELOW, EMPTY_BELOW
         with one_sentence(), COMPUTING:
             look = self._find(looked)
-            views = (
-                heads_view(look),
-                field_view(look, len(look.tokens) - 1),
-                outcomes_view(look),
+            shown = (
+                views.heads_view(look),
+                views.field_view(look, len(look.tokens) - 1),
+                views.outcomes_view(look),
             )
             # A look that came meanwhile has views of its own, which this must not come after.
-            return tuple(gr.skip() for _ in views) if look.is_past else views
+            return tuple(gr.skip() for _ in shown) if look.is_past else shown
 
-    def silence_each(self, looked: Any) -> Iterator[Any]:
-        """What silencing each head costs, one layer after another."""
-        from gpt.interpret.ablation import silencing_costs
-        from gpt.ui.attention.views import can_silence_all
+    def ablate_each(self, looked: Any) -> Iterator[Any]:
+        """What ablating each head costs, one layer after another."""
+        from gpt.interpret import ablation_costs
+        from gpt.ui.attention import views
 
         if looked is None:
-            yield _EMPTY_BELOW
+            yield EMPTY_BELOW
             return
         with one_sentence():
             look = self._find(looked)
             if len(look.ids) < 2:
                 yield {"empty": "A text of one token has no loss to compare; give a longer one."}
                 return
-            yield self._silence_view(look)
-            if look.silencing or not can_silence_all(look.config, len(look.ids)):
-                return  # measured before; or large, where heads are silenced by hand alone
-            layers = silencing_costs(look.first.model, look.ids)
-            measured: list[Silencing] = []
+            with COMPUTING:
+                view = views.ablation_view(look)
+            yield view
+            if look.ablations or not views.can_ablate_all(look.config, len(look.ids)):
+                return  # measured before; or large, where heads are ablated by hand alone
+            layers = ablation_costs(look.first.model, look.ids)
+            measured: list[Ablation] = []
             while not look.is_past:
                 with COMPUTING:
                     layer = next(layers, None)
-                if layer is None:
-                    return
-                measured.append(layer)
-                look.silencing = list(measured)
-                yield self._silence_view(look)
+                    if layer is None:
+                        return
+                    measured.append(layer)
+                    look.ablations = list(measured)
+                    view = views.ablation_view(look)
+                yield view
 
-    def silence(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
-        """Silence these heads of the first model, and no others: the change of its loss and of what it expects."""
-        from gpt.ui.attention.views import outcomes_view, silence_view
+    def ablate(self, looked: Any, chosen: gr.EventData) -> tuple[str, dict[str, Any]]:
+        """Ablate these heads of the first model, and no others: the change of its loss and of what it expects."""
+        from gpt.ui.attention import views
 
         with one_sentence():
             look = self._find(looked)
@@ -143,42 +145,35 @@ class AttentionHandlers:
             look.heads, look.kv_heads = heads, kv_heads
             try:
                 with COMPUTING:
-                    return silence_view(look), outcomes_view(look)
+                    return views.ablation_view(look), views.outcomes_view(look)
             except ValueError:
                 look.heads, look.kv_heads = before
                 raise
 
     def trace(self, looked: Any, chosen: gr.EventData) -> str:
         """What can reach the output at the chosen token, and what does."""
-        from gpt.ui.attention.views import field_view
+        from gpt.ui.attention import views
 
         with one_sentence():
             look = self._find(looked)
             position = require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
             with COMPUTING:
-                return field_view(look, position)
+                return views.field_view(look, position)
 
     def export(self, looked: Any, chosen: Any) -> list[str]:
         """Pictures and weights of the first model's attention; `chosen` is "layer,head" of the large map."""
-        from gpt.interpret.attention_maps import attention_maps
+        from gpt.interpret import attention_maps
         from gpt.runs.exports import export_attention
 
         with one_sentence():
             look = self._find(looked)
-            head = _head_in_text(chosen, look.config)
+            head = head_in_text(chosen, look.config)
             folder = Path(self._exports.name) / self._remembered(looked)[0]
             folder.mkdir(exist_ok=True)
             with COMPUTING:
                 weights = attention_maps(look.first.model, look.ids[None])[:, 0]
             files = export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
             return [str(path) for path in files]
-
-    @staticmethod
-    def _silence_view(look: Look) -> str:
-        from gpt.ui.attention.views import silence_view
-
-        with COMPUTING:
-            return silence_view(look)
 
     def _find(self, looked: Any) -> Look:
         return self._looks[self._remembered(looked)[0]]
@@ -194,7 +189,7 @@ class AttentionHandlers:
         there = [known for _, known in choices]
         chosen = name if name in there else (there[0] if there else None)
         also = second if second in there else ""
-        lists = gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=[_NO_SECOND, *choices], value=also)
+        lists = gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=[NO_SECOND, *choices], value=also)
         if chosen is None:
             return *lists, gr.skip(), gr.skip(), gr.skip()
         try:
@@ -215,7 +210,7 @@ def _head_list(what: str, value: Any) -> list[tuple[int, int]]:
     return list(dict.fromkeys(pairs))
 
 
-def _head_in_text(text: Any, config: GPTConfig) -> tuple[int, int]:
+def head_in_text(text: Any, config: GPTConfig) -> tuple[int, int]:
     """(layer, head) of "layer,head"; the first head where the text says anything else."""
     layer, _, head = str(text).partition(",")
     if not (layer.isdecimal() and head.isdecimal() and len(layer) < 4 and len(head) < 4):

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from gpt.runs.limits import LONGEST_LOOK
-from gpt.ui.attention.handlers import _EMPTY_BELOW, _NO_SECOND, AttentionHandlers
+from gpt.ui.attention.handlers import EMPTY_BELOW, NO_SECOND, AttentionHandlers
 from gpt.ui.catalogue import Catalogue
+from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
-from gpt.ui.components.silence import silence
 from gpt.ui.components.step_slider import step_slider
+from gpt.ui.layout import section
 from gpt.ui.requests import leave_checks_to_handlers
-
-if TYPE_CHECKING:
-    pass
 
 _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
 _EMPTY = "Press Look: every head's attention over your text will appear here."
-
-
-def _section(title: str, explanation: str) -> None:
-    """A heading on the page, with a line that says what stands below it."""
-    gr.HTML(f"<h2>{title}</h2><p>{explanation}</p>", elem_classes="section")
 
 
 # Runs before the export's handler: which head the large map shows, the page alone knows.
@@ -59,7 +52,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
             min_width=200,
         )
         second = gr.Dropdown(
-            [_NO_SECOND, *choices],
+            [NO_SECOND, *choices],
             value="",
             label="Beside it",
             info="A second model, and the difference.",
@@ -81,17 +74,20 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         look = gr.Button("Look", variant="primary", scale=0, min_width=96)
     slider = step_slider({"steps": [], "index": 0, "label": ""}, elem_id="step-slider")
     drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map")
-    _section("What each head does", "In the first model, measured on this text; press a row to see its map.")
-    table = head_table(_EMPTY_BELOW, elem_id="head-table")
-    _section("Silence a head", "Switch heads of the first model off, and see what the loss and the next characters do.")
+    section("What each head does", "In the first model, measured on this text; press a row to see its map.")
+    table = head_table(EMPTY_BELOW, elem_id="head-table")
+    section(
+        "Ablate a head",
+        "Replace the output of heads of the first model by zero, and see what the loss and the next characters do.",
+    )
     with gr.Row(elem_classes="halves"):
-        silencing = silence(_EMPTY_BELOW, elem_id="silence")
-        following = outcomes(_EMPTY_BELOW, elem_id="outcomes")
-    _section(
+        switches = ablation(EMPTY_BELOW, elem_id="ablation")
+        following = outcomes(EMPTY_BELOW, elem_id="outcomes")
+    section(
         "What can reach a character",
         "In the first model: the masks say what could count, the gradient how much it does.",
     )
-    reach = receptive_field(_EMPTY_BELOW, elem_id="receptive-field")
+    reach = receptive_field(EMPTY_BELOW, elem_id="receptive-field")
     with gr.Accordion("Take home", open=False):
         chosen_head = gr.Textbox("0,0", visible=False)
         export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
@@ -107,14 +103,15 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         [name, second, text, looked],
         shown,
         api_name="attention",
+        trigger_mode="always_last",  # a press while another look is under way is not lost
         **quiet,
     )
     stepped = slider.choose_step(handlers.look_at_step, looked, shown, **private)
     opened = tab.select(handlers.opened, [seen, name, second, text, looked], [name, second, *shown], **private)
     for event in (pressed, stepped, opened):
         event.success(handlers.measure, looked, [table, reach, following], **private)
-        event.success(handlers.silence_each, looked, silencing, **private)
-    silencing.silence(handlers.silence, looked, [silencing, following], trigger_mode="multiple", **private)
+        event.success(handlers.ablate_each, looked, switches, **private)
+    switches.ablate(handlers.ablate, looked, [switches, following], trigger_mode="multiple", **private)
     reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
     export.click(
         handlers.export, [looked, chosen_head], files, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1

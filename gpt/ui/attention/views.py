@@ -13,24 +13,32 @@ from torch import Tensor
 from gpt.costs.formulas import flops_per_token
 from gpt.generation.sampling import next_token_probabilities
 from gpt.generation.stream import stream_tokens
-from gpt.interpret.ablation import Silencing, difference_and_error, kv_reactions, silenced, token_losses_of
-from gpt.interpret.attention_maps import attention_maps
-from gpt.interpret.head_scores import MEASURES, head_numbers
-from gpt.interpret.receptive_field import influence, receptive_field
+from gpt.interpret import (
+    MEASURES,
+    Ablation,
+    ablated,
+    attention_maps,
+    difference_and_error,
+    influence,
+    kv_reactions,
+    next_token_losses,
+    receptive_field,
+    score_heads,
+)
 from gpt.model.config import GPTConfig
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.masks import attention_mask
 from gpt.runs.limits import LONGEST_LOOK
 from gpt.ui.catalogue import ReadyModel
+from gpt.ui.components.ablation import ablation_value
 from gpt.ui.components.attention_map import attention_map_value, pack_attention
 from gpt.ui.components.head_table import head_table_value
 from gpt.ui.components.outcomes import outcomes_value
 from gpt.ui.components.receptive_field import receptive_field_value
-from gpt.ui.components.silence import silence_value
 from gpt.ui.theme import variant_style
 
 _MOST_CELLS = 36 * LONGEST_LOOK**2  # of all maps of a model together; more would be heavy to send
-_MOST_FLOPS = 5e11  # that a map of all silenced heads may take: some seconds on one core
+_MOST_FLOPS = 5e11  # that ablating every head in turn may take: some seconds on one core
 _MOST_BARS = 8
 
 
@@ -41,8 +49,8 @@ class Look:
     Attributes:
         models: one or two.
         text, ids, tokens: what they read: as text, as token ids (T,), and as the text of each token.
-        silencing: what silencing costs in the first model, as far as it was measured, layer by layer.
-        heads, kv_heads: (layer, head) of those that are silenced in the first model now.
+        ablations: what ablating costs in the first model, as far as it was measured, layer by layer.
+        heads, kv_heads: (layer, head) of those that are ablated in the first model now.
         is_past: whether the same page has looked at something else since.
     """
 
@@ -50,7 +58,7 @@ class Look:
     text: str
     ids: Tensor
     tokens: list[str]
-    silencing: list[Silencing] = field(default_factory=list)
+    ablations: list[Ablation] = field(default_factory=list)
     heads: list[tuple[int, int]] = field(default_factory=list)
     kv_heads: list[tuple[int, int]] = field(default_factory=list)
     is_past: bool = False
@@ -127,16 +135,16 @@ def heads_view(look: Look) -> str:
     """The numbers of every head, for `head_table`; as JSON in one piece, which Gradio's page does not walk through."""
     config, ready = look.config, look.first
     weights = attention_maps(ready.model, look.ids[None])[:, 0]
-    numbers = head_numbers(weights, _allowed(config, len(look.tokens)), look.ids)
+    scores = score_heads(weights, _allowed(config, len(look.tokens)), look.ids)
     shared = config.num_heads // config.kv_heads
     rows = [
         {
             "layer": layer,
             "head": head,
             "kv": head // shared if shared > 1 else None,
-            "values": {key: number.means[layer, head].item() for key, number in numbers.items()},
-            "errors": {key: number.errors[layer, head].item() for key, number in numbers.items()},
-            "even": {key: number.even for key, number in numbers.items()},
+            "values": {key: score.means[layer, head].item() for key, score in scores.items()},
+            "errors": {key: score.errors[layer, head].item() for key, score in scores.items()},
+            "even": {key: score.even for key, score in scores.items()},
         }
         for layer in range(config.num_layers)
         for head in range(config.num_heads)
@@ -152,17 +160,17 @@ def heads_view(look: Look) -> str:
     return head_table_value(ready.label, variant_style(ready.variant)["colour"], columns, rows, note)
 
 
-def silence_view(look: Look) -> str:
-    """What silencing costs, for `silence`: the layers measured so far, and what is silenced now."""
+def ablation_view(look: Look) -> str:
+    """What ablating costs, for `ablation`: the layers measured so far, and what is ablated now."""
     config, ready = look.config, look.first
     is_shared = config.kv_heads < config.num_heads
-    whole = token_losses_of(ready.model, look.ids)
+    whole = next_token_losses(ready.model, look.ids)
 
     def layers(name: str, heads: int) -> list[list[float]]:
-        measured = [getattr(layer, name).tolist() for layer in look.silencing]
+        measured = [getattr(layer, name).tolist() for layer in look.ablations]
         return [*measured, *([[math.nan] * heads] * (config.num_layers - len(measured)))]
 
-    return silence_value(
+    return ablation_value(
         label=ready.label,
         colour=variant_style(ready.variant)["colour"],
         loss=whole.double().mean().item(),
@@ -172,20 +180,20 @@ def silence_view(look: Look) -> str:
         kv_costs=layers("kv_costs", config.kv_heads) if is_shared else [],
         kv_errors=layers("kv_errors", config.kv_heads) if is_shared else [],
         kv_reactions=kv_reactions(ready.model, look.ids).tolist() if is_shared else [],
-        silenced=look.heads,
-        silenced_kv=look.kv_heads,
-        now=_change(token_losses_of(_quieter(look), look.ids), whole) if look.heads or look.kv_heads else None,
+        ablated=look.heads,
+        ablated_kv=look.kv_heads,
+        now=_change(next_token_losses(_ablated(look), look.ids), whole) if look.heads or look.kv_heads else None,
     )
 
 
-def can_silence_all(config: GPTConfig, length: int) -> bool:
-    """Whether silencing every head in turn is little enough work to do at once."""
+def can_ablate_all(config: GPTConfig, length: int) -> bool:
+    """Whether ablating every head in turn is little enough work to do at once."""
     rows = config.num_heads + (config.kv_heads if config.kv_heads < config.num_heads else 0)
     return rows * (config.num_layers + 1) / 2 * flops_per_token(config, length) * length < _MOST_FLOPS
 
 
-def _quieter(look: Look) -> GPT2:
-    return silenced(look.first.model, look.heads, look.kv_heads)
+def _ablated(look: Look) -> GPT2:
+    return ablated(look.first.model, look.heads, look.kv_heads)
 
 
 def _change(losses: Tensor, reference: Tensor) -> dict[str, float]:
@@ -225,13 +233,13 @@ def _reach_in_numbers(config: GPTConfig) -> str:
 
 
 def outcomes_view(look: Look) -> dict[str, Any]:
-    """What is expected and written after the text, for `outcomes`: by each model, and with heads silenced."""
+    """What is expected and written after the text, for `outcomes`: by each model, and with heads ablated."""
     first = look.first
     states = [_State(first.label, first, first.model)]
     if look.heads or look.kv_heads:
         count = len(look.heads) + len(look.kv_heads)
-        label = f"{first.label}, {count} head{'s' if count > 1 else ''} silenced"
-        states.append(_State(label, first, _quieter(look), dash="10 3 2 3"))
+        label = f"{first.label}, {count} head{'s' if count > 1 else ''} ablated"
+        states.append(_State(label, first, _ablated(look), dash="10 3 2 3"))
     states += [_State(ready.label, ready, ready.model) for ready in look.models[1:]]
     expected = states[0].expects(look)
     best = expected.topk(min(_MOST_BARS, len(expected))).indices.tolist()
@@ -242,7 +250,7 @@ def outcomes_view(look: Look) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _State:
-    """A model as it is compared in `outcomes`; `model` is the ready one's, or has some of its heads silenced."""
+    """A model as it is compared in `outcomes`; `model` is the ready one's, or has some of its heads ablated."""
 
     label: str
     ready: ReadyModel
@@ -257,7 +265,7 @@ class _State:
 
     def losses(self, look: Look) -> Tensor:
         """Of each token of the text but the first: (T - 1,)."""
-        return token_losses_of(self.model, ready_ids(self.ready, look))
+        return next_token_losses(self.model, ready_ids(self.ready, look))
 
     def writes(self, look: Look) -> str:
         """What it writes after the text."""

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -19,51 +18,19 @@ from gpt.runs.limits import (
     MOST_NEW_TOKENS,
     MOST_WRITING_SECONDS,
 )
-from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
+from gpt.ui.catalogue import Catalogue, still_there
+from gpt.ui.compare.settings import Sampling
 from gpt.ui.components.text_columns import text_columns_value
 from gpt.ui.pace import PACE
-from gpt.ui.requests import (
-    one_sentence,
-    require_flag,
-    require_number,
-    require_text,
-    require_whole,
-    sentence,
-)
+from gpt.ui.requests import one_sentence, require_flag, require_number, require_text, require_whole, sentence
 
+# What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
-    from gpt.ui.model_views import Column
-
-_EMPTY_STEPS = "Press Expect: what each model expects next will appear here; choose what comes."
-_EMPTY_READING = "Press Read: every character will be coloured by how much it surprised each model."
-
+    from gpt.ui.compare.writing import Column
 
 SECONDS_BETWEEN_UPDATES = 1 / 12
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """The choices of how to write, checked; the fields are the controls in their order.
-
-    Raises:
-        ValueError: a control holds what it cannot; the message is for the person at the controls.
-    """
-
-    temperature: Any
-    top_k: Any
-    top_p: Any
-    seed: Any
-
-    def __post_init__(self) -> None:
-        require_number("temperature", self.temperature, 0, 5)
-        object.__setattr__(self, "top_k", require_whole("top-k", self.top_k, 0, 10_000))
-        require_number("top-p", self.top_p, 0.01, 1)
-        object.__setattr__(self, "seed", require_whole("seed", self.seed, 0, 2**31))
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for `stream_tokens`."""
-        top_p = None if self.top_p == 1 else self.top_p
-        return {"temperature": self.temperature, "top_k": self.top_k or None, "top_p": top_p, "seed": self.seed}
+EMPTY_STEPS = "Press Expect: what each model expects next will appear here; choose what comes."
+EMPTY_READING = "Press Read: every character will be coloured by how much it surprised each model."
 
 
 class CompareHandlers:
@@ -85,7 +52,7 @@ class CompareHandlers:
             second: a second temperature at which each model writes, too; "" for none.
             sampling: the fields of `Sampling`, the same for all models.
         """
-        from gpt.ui.model_views import write_in_turns
+        from gpt.ui.compare.writing import write_in_turns
 
         with one_sentence():
             columns = await asyncio.to_thread(self._columns, names, prompt, leave_out, length, second, *sampling)
@@ -101,14 +68,15 @@ class CompareHandlers:
     def _columns(
         self, names: Any, prompt: Any, leave_out: Any, length: Any, second: Any, *sampling: Any
     ) -> list[Column]:
-        from gpt.ui.model_views import Column, readable
+        from gpt.ui.compare.views import readable
+        from gpt.ui.compare.writing import Column
 
         chosen = Sampling(*sampling)
         length = require_whole("length", length, 1, MOST_NEW_TOKENS)
         temperatures = [chosen.temperature]
         if second not in ("", None):
             temperatures.append(require_number("second temperature", second, 0, 5))
-        models = self._models(names, most=MOST_COMPARED // len(temperatures))
+        models = self.catalogue.chosen(names, MOST_COMPARED // len(temperatures))
         prompt = _prompt(prompt)
         leave_out = require_flag("the switch for unseen characters", leave_out)
         columns = []
@@ -119,13 +87,6 @@ class CompareHandlers:
                 columns.append(Column(ready, own_prompt, length, chosen.options() | {"temperature": temperature}, what))
         return columns
 
-    def _models(self, names: Any, most: int = MOST_COMPARED) -> list[ReadyModel]:
-        if not isinstance(names, list) or not names:
-            raise ValueError("no model is chosen; choose at least one")
-        if len(names) > most:
-            raise ValueError(f"{len(names)} models are chosen; at most {most} fit side by side so")
-        return [self.catalogue.get(name) for name in names]
-
     def expect(
         self, names: Any, text: Any, leave_out: Any, temperature: Any, top_k: Any, top_p: Any
     ) -> tuple[dict[str, Any], str]:
@@ -133,20 +94,20 @@ class CompareHandlers:
 
         The bars carry logits, so that temperature, top-k and top-p reshape them on the page.
         """
-        from gpt.ui.model_views import expectation
+        from gpt.ui.compare.views import expectation
 
         with one_sentence():
             sampling = Sampling(temperature, top_k, top_p, 0)
             text = _prompt(text, longest=LONGEST_READING)
             leave_out = require_flag("the switch for unseen characters", leave_out)
-            models = [expectation(ready, text, leave_out) for ready in self._models(names)]
+            models = [expectation(ready, text, leave_out) for ready in self.catalogue.chosen(names)]
         value = {
             "text": text,
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
             "models": models,
-            "empty": _EMPTY_STEPS,
+            "empty": EMPTY_STEPS,
         }
         return value, text
 
@@ -170,18 +131,18 @@ class CompareHandlers:
 
         As JSON in one piece, because Gradio's page walks every number of a value that it knows as numbers.
         """
-        from gpt.ui.model_views import reading_view
+        from gpt.ui.compare.views import reading_view
 
         with one_sentence():
             text = require_text("the text", text, LONGEST_READING)
             if len(text) < 2:
                 raise ValueError("the text has fewer than two characters; nothing can be a surprise yet")
             leave_out = require_flag("the switch for unseen characters", leave_out)
-            models = [reading_view(ready, text, leave_out) for ready in self._models(names)]
+            models = [reading_view(ready, text, leave_out) for ready in self.catalogue.chosen(names)]
             if len({tuple(model["tokens"]) for model in models if not model["error"]}) > 1:
                 for model in models:  # what is counted per token cannot be compared
                     model["totals"] = [total for total in model["totals"] if total[0] == "bits per byte"]
-            return json.dumps({"models": models, "empty": _EMPTY_READING}, allow_nan=False)
+            return json.dumps({"models": models, "empty": EMPTY_READING}, allow_nan=False)
 
     def refresh(self, seen: Any, names: Any) -> gr.Dropdown:
         """The models there are now: those chosen stay chosen, and new ones join them while there is room."""

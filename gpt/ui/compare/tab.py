@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
-from gpt.runs.limits import (
-    LONGEST_PROMPT,
-    LONGEST_READING,
-    MOST_COMPARED,
-    MOST_NEW_TOKENS,
-)
+from gpt.runs.limits import LONGEST_PROMPT, LONGEST_READING, MOST_COMPARED
+from gpt.ui import address
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.compare.handlers import _EMPTY_READING, _EMPTY_STEPS, CompareHandlers
+from gpt.ui.compare.handlers import EMPTY_READING, EMPTY_STEPS, CompareHandlers
+from gpt.ui.compare.settings import LENGTHS, SECOND_TEMPERATURES, TEMPERATURES, TOP_KS, TOP_PS
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
-from gpt.ui.requests import (
-    leave_checks_to_handlers,
-    require_number,
-    require_text,
-)
-
-if TYPE_CHECKING:
-    pass
-
-SECOND_TEMPERATURES = (0.0, 0.2, 0.5, 1.0, 1.2, 1.5, 2.0)
+from gpt.ui.requests import leave_checks_to_handlers
 
 _EMPTY_COLUMNS = "Press Generate: what each model writes will appear here, side by side, letter by letter."
 _EXAMPLES = ("ROMEO:", "To be, or not to be", "First Citizen:\n", "The king")
@@ -36,70 +24,16 @@ _TEXT_TO_READ = (
 )
 
 
-# The address holds the setup, so that a link reproduces it: written by the page when a button is pressed, and read by
-# `from_address` when the page opens. These are the names of the controls in it.
-_IN_ADDRESS = (
-    *("view", "models", "prompt", "stepped", "reading"),
-    *("leave_out", "length", "second", "temperature", "top_k", "top_p", "seed"),
-)
-_VIEWS = ("write", "step", "read")
-
-
-def _keep_in_address(view: str, *names: str) -> str:
-    """The script that runs before a button's handler: it writes the view and these inputs into the address."""
-    return f"""(...values) => {{
-  const address = new URL(window.location.href);
-  address.searchParams.set('view', '{view}');
-  {list(names)}.forEach((name, index) => {{
-    const value = values[index];
-    if (value === null || value === undefined) address.searchParams.delete(name);
-    else address.searchParams.set(name, String(value).slice(0, {LONGEST_PROMPT})); // a list is joined by commas
-  }});
-  window.history.replaceState(window.history.state, '', address);
-  return values;
-}}"""
-
-
-def from_address(address: dict[str, str]) -> dict[str, Any]:
-    """What a link's query sets: "tab" and the names in `_IN_ADDRESS`; what is missing or unusable is left as it is."""
-    tab = address.get("tab")
-    is_known = tab in ("train", "compare", "attention", "cost")
-    values: dict[str, Any] = {"tab": gr.Tabs(selected=tab) if is_known else gr.skip()}
-    for name in _IN_ADDRESS:
-        try:
-            values[name] = gr.skip() if name not in address else _value_in_address(name, address[name])
-        except ValueError:
-            values[name] = gr.skip()
-    return values
-
-
-def _value_in_address(name: str, text: str) -> Any:
-    if name == "view":
-        return gr.Tabs(selected=text) if text in _VIEWS else gr.skip()
-    if name == "models":
-        return [model[:80] for model in text.split(",")[:MOST_COMPARED]]
-    if name in ("prompt", "stepped", "reading"):
-        return require_text("the text", text, LONGEST_PROMPT)
-    if name == "leave_out":
-        return text == "true"
-    if name == "second" and not text:
-        return ""
-    bounds = {"length": (20, MOST_NEW_TOKENS), "top_k": (0, 50), "top_p": (0.05, 1), "seed": (0, 2**31)}
-    number = require_number(name, float(text), *bounds.get(name, (0, 2)))
-    if name == "second" and number not in SECOND_TEMPERATURES:
-        raise ValueError("not one of the second temperatures")
-    return int(number) if name in ("length", "top_k", "seed") else number
-
-
-def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
+def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict[str, Any]:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
-        page: the page, for what happens when it opens.
-        tabs: all tabs, for links that lead here.
-        tab: this one, for what happens when it opens.
+        tab: the tab itself, for what happens when it opens.
         catalogue: the models there are.
         seen: the keys of the runs this visitor has watched and the names of their uploads.
+
+    Returns:
+        The controls that an address can set, by their names in it.
     """
     handlers = CompareHandlers(catalogue)
     choices = catalogue.choices([])
@@ -120,13 +54,17 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
                 original = gr.Button("Fetch the original GPT-2", size="sm")
                 gr.Markdown("124 million parameters, 0.5 GB, from the Hugging Face hub: needs the network once.")
             temperature = gr.Slider(
-                0, 2, value=0.8, step=0.05, label="Temperature", info="0 always takes the likeliest; more is wilder."
+                *TEMPERATURES,
+                value=0.8,
+                step=0.05,
+                label="Temperature",
+                info="0 always takes the likeliest; more is wilder.",
             )
             with gr.Accordion("Details", open=False):
-                length = gr.Slider(20, MOST_NEW_TOKENS, value=240, step=10, label="Length", info="Tokens to write.")
-                top_k = gr.Slider(0, 50, value=0, step=1, label="Top-k", info="Only the k likeliest; 0 is all.")
+                length = gr.Slider(*LENGTHS, value=240, step=10, label="Length", info="Tokens to write.")
+                top_k = gr.Slider(*TOP_KS, value=0, step=1, label="Top-k", info="Only the k likeliest; 0 is all.")
                 top_p = gr.Slider(
-                    0.05, 1, value=1, step=0.05, label="Top-p", info="Only the likeliest that make up this share."
+                    *TOP_PS, value=1, step=0.05, label="Top-p", info="Only the likeliest that make up this share."
                 )
                 second = gr.Dropdown(
                     [("none", ""), *((f"{value:g}", value) for value in SECOND_TEMPERATURES)],
@@ -166,7 +104,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
                     elem_classes="monospace",
                 )
                 expect = gr.Button("Expect", variant="primary", elem_classes="narrow")
-                bars = next_token({"models": [], "empty": _EMPTY_STEPS}, elem_id="next-token")
+                bars = next_token({"models": [], "empty": EMPTY_STEPS}, elem_id="next-token")
             with gr.Tab("Read a text", id="read"):
                 text = gr.Textbox(
                     _TEXT_TO_READ,
@@ -177,7 +115,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
                     elem_classes="monospace",
                 )
                 read = gr.Button("Read", variant="primary", elem_classes="narrow")
-                reading = surprise_text({"models": [], "empty": _EMPTY_READING}, elem_id="surprise")
+                reading = surprise_text({"models": [], "empty": EMPTY_READING}, elem_id="surprise")
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -191,7 +129,7 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
         handlers.generate,
         list(writing.values()),
         columns,
-        js=_keep_in_address("write", *writing),
+        js=address.keep("write", *writing),
         api_name="generate",
         **quiet,
     )
@@ -202,8 +140,9 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
         handlers.expect,
         stepping_inputs,
         stepping_outputs,
-        js=_keep_in_address("step", *stepping),
+        js=address.keep("step", *stepping),
         api_name="expect",
+        trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
     )
     for event, handler in ((bars.choose, handlers.choose), (bars.take_back, handlers.take_back)):
@@ -212,18 +151,13 @@ def build_compare_tab(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, catalogue: Ca
         handlers.read,
         list(reading_of.values()),
         reading,
-        js=_keep_in_address("read", *reading_of),
+        js=address.keep("read", *reading_of),
         api_name="read",
+        trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
     )
     upload.upload(handlers.upload, [upload, seen, names], [seen, names], api_visibility="private")
     original.click(handlers.fetch_original, [seen, names], names, api_visibility="private", concurrency_limit=1)
     tab.select(handlers.refresh, [seen, names], names, api_visibility="private", **quiet)
 
-    in_address = {"tab": tabs, "view": views, **reading_of, **stepping, **writing}
-
-    def open_link(request: gr.Request) -> list[Any]:
-        values = from_address(dict(request.query_params))
-        return [values[name] for name in in_address]
-
-    page.load(open_link, None, list(in_address.values()), api_visibility="private", **quiet)
+    return {"view": views, **reading_of, **stepping, **writing}

@@ -42,7 +42,26 @@ def attention_map(value: dict[str, Any] | None = None, **options: Any) -> gr.HTM
         gpt-lab:query         {position}      the reader held a query
         gpt-lab:choose-head   {layer, head}   choose that head of the first model
     """
-    return drawn_component("attention_map", value, **options)
+    return drawn_component(
+        "attention_map",
+        value,
+        shared=(
+            "parts",
+            "values",
+            "tokens",
+            "numbers",
+            "mask",
+            "colours",
+            "canvas",
+            "keys",
+            "legends",
+            "hatches",
+            "switches",
+            "names",
+        ),
+        parts=("weights", "words", "maps", "heads", "difference", "text"),
+        **options,
+    )
 
 
 def attention_map_value(packs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ const note = make(root, "p", "note");
 const empty = make(root, "p", "empty");
 line.setAttribute("role", "status");
 
-const whole = (number) => number.toLocaleString("en-US");
-const sum = (numbers) => Object.values(numbers).reduce((total, number) => total + number, 0);
-const share = (number, total) => `${((100 * number) / total).toFixed(total && number / total < 0.0995 ? 1 : 0)} %`;
+const total = (parts) => sum(Object.values(parts));
+const share = (number, all) => `${((100 * number) / all).toFixed(all && number / all < 0.0995 ? 1 : 0)} %`;
 const shortCount = (number) => (number >= 1e6 ? `${(number / 1e6).toPrecision(3)} M` : `${(number / 1e3).toPrecision(3)} k`);
 
 let pointed = null; // "block part" under the pointer or the focus: the same part lights up in every bar
@@ -18,66 +17,49 @@ let pointed = null; // "block part" under the pointer or the focus: the same par
 
 function makeLegend(parent, parts) {
   const legend = make(parent, "div", "legend");
-  for (const { name, pattern } of parts) {
-    const item = make(legend, "span", "item");
-    make(item, "span", `key ${pattern}`);
-    make(item, "span", "", name);
-  }
+  for (const { name, pattern } of parts) makeLegendItem(legend, `key ${pattern}`, name);
 }
 
 function makeBar(parent, block, model, most) {
-  const total = sum(model.computed);
+  const all = total(model.computed);
   const row = make(parent, "div", "row");
   const name = make(row, "div", "name");
   make(name, "span", "chip").style.background = model.colour;
   make(name, "span", "", model.label);
   const track = make(row, "div", "track");
   const bar = make(track, "div", "bar");
-  bar.style.width = `${(100 * total) / most}%`;
+  bar.style.width = `${(100 * all) / most}%`;
   for (const { name: part, pattern } of block.parts) {
     if (!model.computed[part]) continue;
     const segment = make(bar, "div", `segment ${pattern}`);
     segment.style.flexGrow = model.computed[part];
     segment.dataset.part = part;
-    segment.dataset.words = `${model.label}, ${part}: ${whole(model.computed[part])} computed, ${share(model.computed[part], total)} of ${whole(total)}.`;
+    segment.dataset.words = `${model.label}, ${part}: ${grouped(model.computed[part])} computed, ${share(model.computed[part], all)} of ${grouped(all)}.`;
   }
   bar.tabIndex = 0;
   bar.setAttribute("role", "img");
   bar.setAttribute("aria-label", [...bar.children].map((one) => one.dataset.words).join(" "));
-  make(row, "div", "total", shortCount(total));
+  make(row, "div", "total", shortCount(all));
 }
 
-function makeCell(row, computed, counted) {
-  const cell = make(row, "td");
-  make(cell, "div", "", whole(computed));
-  if (counted === null) return;
+function cellOf(computed, counted) {
+  const lines = [node("div", "", grouped(computed))];
+  if (counted === null) return lines;
   const isEqual = counted === computed;
-  make(cell, "div", isEqual ? "counted" : "counted unequal", `${isEqual ? "=" : "≠"} ${whole(counted)}`);
+  return [...lines, node("div", isEqual ? "counted" : "counted unequal", `${isEqual ? "=" : "≠"} ${grouped(counted)}`)];
 }
 
-function makeTable(parent, block) {
-  const box = make(parent, "div", "box");
-  box.tabIndex = 0;
-  box.setAttribute("role", "region");
-  box.setAttribute("aria-label", `${block.title} in numbers`);
-  const table = make(box, "table");
-  const heading = make(make(table, "thead"), "tr");
-  make(heading, "th", "", "part").scope = "col";
-  for (const { label, counted } of block.models) {
-    const cell = make(heading, "th", "", label);
-    cell.scope = "col";
-    make(cell, "span", "kind", counted ? "computed = counted" : "computed");
-  }
-  const body = make(table, "tbody");
+function makeNumbers(parent, block) {
+  const box = makeScrollBox(parent, `${block.title} in numbers`);
+  const kindOf = ({ counted }) => (counted ? "computed = counted" : "computed");
+  const columns = block.models.map((model) => ({ words: model.label, kind: kindOf(model) }));
+  const body = makeTable(box, ["part", ...columns]);
   for (const { name } of block.parts) {
-    const row = make(body, "tr");
-    row.dataset.part = name;
-    make(row, "th", "", name).scope = "row";
-    for (const { computed, counted } of block.models) makeCell(row, computed[name], counted ? counted[name] : null);
+    const cells = block.models.map(({ computed, counted }) => cellOf(computed[name], counted ? counted[name] : null));
+    makeRow(body, name, cells).dataset.part = name;
   }
-  const all = make(body, "tr", "all");
-  make(all, "th", "", "all").scope = "row";
-  for (const { computed, counted } of block.models) makeCell(all, sum(computed), counted ? sum(counted) : null);
+  const sums = block.models.map(({ computed, counted }) => cellOf(total(computed), counted ? total(counted) : null));
+  makeRow(body, "all", sums).className = "all";
 }
 
 function makeBlock(block) {
@@ -86,9 +68,9 @@ function makeBlock(block) {
   make(part, "p", "about", block.note);
   makeLegend(part, block.parts);
   const bars = make(part, "div", "bars");
-  const most = Math.max(...block.models.map(({ computed }) => sum(computed)));
+  const most = Math.max(...block.models.map(({ computed }) => total(computed)));
   for (const model of block.models) makeBar(bars, block, model, most);
-  makeTable(part, block);
+  makeNumbers(part, block);
 }
 
 // ---- pointing ----
@@ -113,7 +95,7 @@ function letGo() {
 
 function move(event) {
   if (event.key === "Escape") return letGo();
-  const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const direction = arrowOf(event)?.[1];
   const bar = event.target.closest(".bar");
   if (!direction || !bar) return;
   event.preventDefault();

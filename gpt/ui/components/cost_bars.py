@@ -23,7 +23,9 @@ _PATTERNS = {
 
 def cost_bars(value: dict[str, Any] | str | None = None, **options: Any) -> gr.HTML:
     """Build the bars, the output of events that give `cost_bars_value`s."""
-    return drawn_component("cost_bars", value, **options)  # type: ignore[arg-type]
+    return drawn_component(
+        "cost_bars", value, shared=("parts", "values", "numbers", "keys", "tables", "legends"), **options
+    )
 
 
 def cost_bars_value(blocks: Sequence[Mapping[str, Any]], note: str = "", empty: str = "") -> str:

@@ -12,50 +12,30 @@ let frame = null; // where the latest drawing has put things
 
 // ---- the page's parts, made once ----
 
-function shape(name, attributes = {}, words = "") {
-  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, content] of Object.entries(attributes)) node.setAttribute(key, content);
-  if (words) node.textContent = words;
-  return node;
-}
-
 const status = make(root, "p", "status");
 const track = make(root, "div", "progress");
 const filled = make(track, "div", "filled");
 const both = make(root, "div", "both");
-const drawing = make(both, "div", "drawing");
+const drawing = make(both, "div", "drawing frame");
 const titles = make(drawing, "div", "titles");
 const yTitle = make(titles, "span", "y-title");
 const rightTitle = make(titles, "span", "right-title");
-const plot = make(drawing, "div", "plot");
-const picture = shape("svg", { "aria-hidden": "true" });
-const tooltip = make(plot, "div", "tooltip");
-const legend = make(drawing, "table", "legend");
+const { plot, picture, tooltip } = makePlot(
+  drawing, "Chart of what is measured and what is computed. The left and right arrow keys read it out.",
+);
+const legend = make(drawing, "div");
 const note = make(drawing, "p", "note");
 const found = make(both, "div", "found");
 const sentences = make(found, "div", "sentences");
-const box = make(found, "div", "box");
-const table = make(box, "table", "numbers");
-const spoken = make(root, "div", "unseen");
-plot.prepend(picture);
-tooltip.hidden = true;
+const box = makeScrollBox(found, "The numbers of the chart");
+const spoken = makeSpoken(root);
 status.setAttribute("role", "status");
-spoken.setAttribute("aria-live", "polite"); // only what the arrow keys ask for
-box.tabIndex = 0;
-box.setAttribute("role", "region");
-box.setAttribute("aria-label", "The numbers of the chart");
-plot.tabIndex = 0;
-plot.setAttribute("role", "application");
-plot.setAttribute("aria-roledescription", "chart");
-plot.setAttribute("aria-label", "Chart of what is measured and what is computed. The left and right arrow keys read it out.");
 
 // ---- words ----
 
-// Writes words with their exponents raised: T^{1.9} as T with 1.9 above.
-function write(parent, words) {
-  const pieces = words.split(/\^\{([^}]*)\}/);
-  parent.replaceChildren();
-  pieces.forEach((piece, i) => make(parent, i % 2 ? "sup" : "span", "", piece));
+// Words with their exponents raised: T^{1.9} as T with 1.9 above.
+function withExponents(words) {
+  return words.split(/\^\{([^}]*)\}/).map((piece, i) => node(i % 2 ? "sup" : "span", "", piece));
 }
 
 function inWords(words) {
@@ -70,9 +50,8 @@ function short(number) {
 
 // ---- scales ----
 
-function scale({ kind, from, to }, start, end) {
-  if (kind === "linear") return (number) => start + ((number - from) / (to - from)) * (end - start);
-  return (number) => start + (Math.log(number / from) / Math.log(to / from)) * (end - start);
+function scaleOf({ kind, from, to }, start, end) {
+  return (kind === "linear" ? linearScale : logScale)(from, to, start, end);
 }
 
 // All heights on the left axis: what is computed in another unit is brought to it.
@@ -84,14 +63,10 @@ function heights({ curves, right }) {
   ]);
 }
 
-const NICE = [1, 2, 5];
-
 function niceLinear(highest, room) {
-  const rough = (highest || 1) / room;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
-  const count = Math.ceil((highest || 1) / step - 1e-9);
-  return { to: count * step, ticks: Array.from({ length: count + 1 }, (_, i) => i * step) };
+  const step = niceStep(highest || 1, room);
+  const to = Math.ceil((highest || 1) / step - 1e-9) * step;
+  return { to, ticks: multiples(step, 0, to) };
 }
 
 function planY(value) {
@@ -101,11 +76,10 @@ function planY(value) {
     const { to, ticks } = niceLinear(Math.max(0, ...numbers), room);
     return { kind: "linear", from: 0, to, ticks };
   }
-  const ladder = Array.from({ length: 16 }, (_, i) => 10 ** (i - 6)).flatMap((power) => NICE.map((one) => one * power));
   const [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [1, 100];
-  const from = ladder.findLast((tick) => tick <= low * 1.001) ?? low;
-  const to = ladder.find((tick) => tick >= high * 0.999) ?? high;
-  const inside = ladder.filter((tick) => tick >= from * 0.999 && tick <= to * 1.001);
+  const from = LADDER.findLast((tick) => tick <= low * 1.001) ?? low;
+  const to = LADDER.find((tick) => tick >= high * 0.999) ?? high;
+  const inside = rungs(from, to);
   const decades = inside.filter((tick) => Math.abs(Math.log10(tick) - Math.round(Math.log10(tick))) < 1e-9);
   return { kind: "log", from, to: Math.max(to, from * 2), ticks: inside.length > 9 ? decades : inside };
 }
@@ -123,26 +97,17 @@ function plan(value) {
   const narrow = size.width < NARROW;
   const area = { left: 48, top: 10, bottom: size.height - 44, right: size.width - (value.right ? 56 : 14) };
   const [xs, ys] = [planX(value), planY(value)];
-  return { ...area, narrow, xs, ys, x: scale(xs, area.left, area.right), y: scale(ys, area.bottom, area.top) };
+  return { ...area, narrow, xs, ys, x: scaleOf(xs, area.left, area.right), y: scaleOf(ys, area.bottom, area.top) };
 }
 
 function axes(value) {
-  const { left, right, top, bottom, xs, ys, x, y, narrow } = frame;
-  const parts = [];
-  for (const tick of ys.ticks) {
-    parts.push(shape("line", { class: "grid", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
-    parts.push(shape("text", { class: "y-tick", x: left - 8, y: y(tick) + 4 }, short(tick)));
-    if (value.right) parts.push(shape("text", { class: "right-tick", x: right + 8, y: y(tick) + 4 }, short(tick * value.right.per)));
-  }
-  parts.push(shape("line", { class: "baseline", x1: left, x2: right, y1: bottom, y2: bottom }));
-  xs.ticks.forEach((tick, i) => {
-    parts.push(shape("line", { class: "baseline", x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 5 }));
-    if (narrow && xs.ticks.length > 6 && i % 2) return;
-    parts.push(shape("text", { class: "x-tick", x: x(tick), y: bottom + 19 }, tick.toLocaleString("en-US")));
-  });
-  parts.push(shape("text", { class: "from-right", x: right, y: bottom + 38 }, `${value.x.title} →`));
-  parts.push(shape("line", { class: "grid", x1: left, x2: left, y1: top, y2: bottom }));
-  return parts;
+  const { left, top, bottom, xs, ys, x, y, narrow } = frame;
+  const right = (tick) => (value.right ? short(tick * value.right.per) : "");
+  const everySecond = narrow && xs.ticks.length > 6;
+  const yTicks = ys.ticks.map((tick) => ({ y: y(tick), words: short(tick), right: right(tick) }));
+  const xTicks = xs.ticks.map((tick, i) => ({ x: x(tick), words: everySecond && i % 2 ? "" : grouped(tick) }));
+  const edge = shape("line", { class: "grid", x1: left, x2: left, y1: top, y2: bottom });
+  return [...axisParts(frame, yTicks, xTicks, value.x.title), edge];
 }
 
 function line(kind, points, dash, per = 1) {
@@ -165,11 +130,8 @@ function dots({ measured, joined = true, dash }) {
   return parts;
 }
 
-function coloured({ colour }, parts) {
-  const group = shape("g");
-  group.style.color = colour; // where a browser drops whatever is not a colour
-  group.append(...parts);
-  return group;
+function inColour({ colour }, parts) {
+  return coloured(shape("g", {}, ...parts), colour);
 }
 
 function draw() {
@@ -180,8 +142,8 @@ function draw() {
   const joined = value.y.scale === "log";
   picture.replaceChildren(
     ...axes(value),
-    ...value.curves.map((curve) => coloured(curve, [line("computed", curve.computed, curve.dash, value.right?.per)])),
-    ...value.curves.map((curve) => coloured(curve, dots({ ...curve, joined }))),
+    ...value.curves.map((curve) => inColour(curve, [line("computed", curve.computed, curve.dash, value.right?.per)])),
+    ...value.curves.map((curve) => inColour(curve, dots({ ...curve, joined }))),
     shape("g", { class: "cursor" }),
   );
   drawCursor();
@@ -190,46 +152,32 @@ function draw() {
 // ---- legend, sentences and table ----
 
 function swatch({ colour, dash }, kind) {
-  const mark = shape("svg", { class: "swatch", viewBox: "0 0 36 10", "aria-hidden": "true" });
-  mark.append(shape("path", { class: kind, d: "M0 5H36", "stroke-dasharray": dash || "none" }));
-  if (kind === "measured") mark.append(shape("circle", { class: "dot", cx: 18, cy: 5, r: DOT }));
-  mark.style.color = colour;
-  return mark;
+  const marks = [shape("path", { class: kind, d: "M0 5H36", "stroke-dasharray": dash || "none" })];
+  if (kind === "measured") marks.push(shape("circle", { class: "dot", cx: 18, cy: 5, r: DOT }));
+  return lineSwatch(36, colour, ...marks);
 }
 
 function buildLegend({ curves }) {
+  const wordsOf = (curve, kind) => {
+    const words = node("span");
+    words.append(...withExponents(curve[`${kind}_words`] ?? ""));
+    return [swatch(curve, kind), words];
+  };
   legend.replaceChildren();
-  const heading = make(make(legend, "thead"), "tr");
-  for (const words of ["", "measured", "computed"]) make(heading, "th", "", words).scope = "col";
-  const body = make(legend, "tbody");
-  for (const curve of curves) {
-    const row = make(body, "tr");
-    make(row, "th", "name", curve.label).scope = "row";
-    for (const kind of ["measured", "computed"]) {
-      const cell = make(row, "td");
-      cell.append(swatch(curve, kind));
-      write(make(cell, "span"), curve[`${kind}_words`] ?? "");
-    }
-  }
+  const body = makeTable(legend, ["", "measured", "computed"], "legend");
+  for (const curve of curves) makeRow(body, curve.label, ["measured", "computed"].map((kind) => wordsOf(curve, kind)));
 }
 
 function buildTable({ columns, rows }) {
-  table.replaceChildren();
+  box.replaceChildren();
   box.hidden = !rows.length;
-  const heading = make(make(table, "thead"), "tr");
-  for (const { name, kind } of columns) {
-    const cell = make(heading, "th", "", name);
-    cell.scope = "col";
-    if (kind) make(cell, "span", "kind", kind);
-  }
-  const body = make(table, "tbody");
-  for (const row of rows) {
-    const line = make(body, "tr");
-    row.forEach((words, i) => {
-      const cell = make(line, i ? "td" : "th", /^[\d–]/.test(words) && words.length < 30 && !/×/.test(words) ? "number" : "", words);
-      if (!i) cell.scope = "row";
-      if (words === "no") cell.classList.add("unequal");
-    });
+  const body = makeTable(box, columns.map(({ name, kind }) => ({ words: name, kind })), "numbers");
+  for (const [head, ...cells] of rows) {
+    for (const cell of makeRow(body, head, cells).children) {
+      const words = cell.textContent;
+      cell.classList.toggle("number", /^[\d–]/.test(words) && words.length < 30 && !/×/.test(words));
+      cell.classList.toggle("unequal", words === "no");
+    }
   }
 }
 
@@ -249,20 +197,13 @@ function cellOf(points, at, unit) {
 
 function fillTooltip() {
   const { value, at } = state;
-  tooltip.replaceChildren();
-  const grid = make(tooltip, "table");
-  make(grid, "caption", "", `${value.x.title}: ${at.toLocaleString("en-US")}`);
-  const heading = make(make(grid, "thead"), "tr");
   const hasBars = value.curves.some(({ measured }) => measured.some((point) => point.length > 2));
-  for (const words of ["", hasBars ? "measured (quartiles)" : "measured", "computed"]) make(heading, "th", "", words).scope = "col";
-  const body = make(grid, "tbody");
+  const columns = ["", hasBars ? "measured (quartiles)" : "measured", "computed"];
+  tooltip.replaceChildren();
+  const body = makeTable(tooltip, columns, "", `${value.x.title}: ${grouped(at)}`);
   for (const curve of value.curves) {
-    const row = make(body, "tr");
-    const name = make(row, "th");
-    name.scope = "row";
-    name.append(swatch(curve, "computed"), curve.label);
-    make(row, "td", "", cellOf(curve.measured, at, value.y.unit));
-    make(row, "td", "", cellOf(curve.computed, at, value.right?.unit ?? value.y.unit));
+    const computed = cellOf(curve.computed, at, value.right?.unit ?? value.y.unit);
+    makeRow(body, [swatch(curve, "computed"), curve.label], [cellOf(curve.measured, at, value.y.unit), computed]);
   }
   make(tooltip, "div", "hint", state.held ? "held: Esc or another click lets go" : "click to hold, arrows move");
 }
@@ -274,15 +215,13 @@ function drawCursor() {
   tooltip.hidden = state.at === null;
   if (state.at === null) return;
   const x = frame.x(state.at);
-  layer.append(shape("line", { class: state.held ? "crosshair held" : "crosshair", x1: x, x2: x, y1: frame.top, y2: frame.bottom }));
+  layer.append(crosshairLine(frame, x, state.held));
   fillTooltip();
-  const beside = x + 14 + tooltip.offsetWidth <= size.width ? x + 14 : x - 14 - tooltip.offsetWidth;
-  tooltip.style.left = `${Math.max(0, Math.min(size.width - tooltip.offsetWidth, beside))}px`;
+  placeBeside(tooltip, x, size.width, 8);
 }
 
-function nearestTo(event) {
-  const x = event.clientX - plot.getBoundingClientRect().left;
-  return places().reduce((best, at) => (Math.abs(frame.x(at) - x) < Math.abs(frame.x(best) - x) ? at : best));
+function nearestTo(left) {
+  return places().reduce((best, at) => (Math.abs(frame.x(at) - left) < Math.abs(frame.x(best) - left) ? at : best));
 }
 
 function lookAt(at, held) {
@@ -294,23 +233,23 @@ function letGo() {
   lookAt(null, false);
 }
 
-function press(event) {
-  if (!frame || !places().length) return;
-  if (state.held) return letGo();
-  lookAt(nearestTo(event), true);
+function follow(left) {
+  if (frame && places().length) lookAt(nearestTo(left), false);
 }
 
-function move(event) {
-  if (event.key === "Escape") return letGo();
-  const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!direction || !frame || !places().length) return;
-  event.preventDefault();
+function press(left) {
+  if (!frame || !places().length) return;
+  if (state.held) return letGo();
+  lookAt(nearestTo(left), true);
+}
+
+function step(direction) {
+  if (!frame || !places().length) return false;
   const all = places();
   const index = state.at === null ? all.length - 1 : clamp(all.indexOf(state.at) + direction, all.length);
   lookAt(all[index], true);
-  const row = (one) => [...one.children].map((cell) => cell.textContent).filter(Boolean).join(", ");
-  const words = [...tooltip.querySelectorAll("caption, tbody tr")].map((one) => (one.children.length ? row(one) : one.textContent));
-  spoken.textContent = words.join("; ");
+  spoken.textContent = tableInWords(tooltip);
+  return true;
 }
 
 // ---- arrival of a value ----
@@ -334,7 +273,7 @@ function keptInWords(shown, asked) {
 }
 
 function say(words) {
-  if (status.textContent !== words) status.textContent = words;
+  setText(status, words);
 }
 
 function show(value) {
@@ -348,19 +287,13 @@ function show(value) {
   note.textContent = value.note;
   buildLegend(value);
   sentences.replaceChildren();
-  value.sentences.forEach((words) => write(make(sentences, "p"), words));
+  value.sentences.forEach((words) => make(sentences, "p").append(...withExponents(words)));
   buildTable(value);
   plot.setAttribute("aria-description", [value.status, ...value.sentences].map(inWords).join(" "));
   draw();
 }
 
-plot.addEventListener("pointermove", (event) => state.held || !frame || !places().length || lookAt(nearestTo(event), false));
-plot.addEventListener("pointerleave", () => state.held || letGo());
-plot.addEventListener("click", press);
-plot.addEventListener("keydown", move);
-new ResizeObserver(([entry]) => {
-  Object.assign(size, { width: entry.contentRect.width, height: entry.contentRect.height });
-  draw();
-}).observe(plot);
+watchPlot(plot, { isHeld: () => state.held, follow, press, letGo, step });
+whenSized(plot, size, draw);
 watch("value", receive);
 receive();

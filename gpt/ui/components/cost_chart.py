@@ -11,7 +11,12 @@ from gpt.ui.components import drawn_component
 
 def cost_chart(value: dict[str, Any] | str | None = None, **options: Any) -> gr.HTML:
     """Build the chart, the output of events that give `cost_chart_value`s."""
-    return drawn_component("cost_chart", value, **options)  # type: ignore[arg-type]
+    return drawn_component(
+        "cost_chart",
+        value,
+        shared=("parts", "values", "numbers", "keys", "scales", "tables", "charts"),
+        **options,
+    )
 
 
 def cost_chart_value(

@@ -2,7 +2,7 @@
 // own: they outlive new values. The head is shared with the attention map through two events of the document.
 
 const root = element.querySelector(".head-table");
-const ARROWS = { ascending: "▴", descending: "▾", none: "" };
+const MARKS = { ascending: "▴", descending: "▾", none: "" };
 
 // `sortedBy` is a column's key, or null for the model's own order; `marked` is a head as "layer,head".
 const state = { value: null, sortedBy: null, direction: "ascending", marked: null };
@@ -42,12 +42,10 @@ box.setAttribute("aria-label", "All heads; arrow keys move from head to head");
 line.setAttribute("role", "status");
 
 function makeLegend() {
-  const bars = make(legend, "div", "legend-item");
-  make(make(bars, "span", "track"), "span", "amount").style.width = "70%";
-  make(bars, "span", "", "from 0 to the largest number of the column");
-  const ticks = make(legend, "div", "legend-item");
-  make(make(ticks, "span", "track"), "span", "even").style.left = "50%";
-  make(ticks, "span", "", "what attention spread evenly over all allowed keys would get");
+  const bar = makeLegendItem(legend, "track", "from 0 to the largest number of the column");
+  make(bar, "span", "amount").style.width = "70%";
+  const tick = makeLegendItem(legend, "track", "what attention spread evenly over all allowed keys would get");
+  make(tick, "span", "even").style.left = "50%";
 }
 
 // ---- the heading: a button and a definition for each column ----
@@ -55,14 +53,12 @@ function makeLegend() {
 function makeHeading(row, { key, name, unit, definition }) {
   const cell = make(row, "th", key === null ? "head-cell" : "");
   cell.scope = "col";
-  const button = make(cell, "button", "sort");
-  button.type = "button";
+  const button = makeButton(cell, "", () => sortBy(key), "sort");
   button.dataset.key = key ?? "";
   const words = make(button, "span", "", name);
   if (unit) make(words, "span", "unit", `, ${unit}`);
   const arrow = make(button, "span", "arrow");
   arrow.setAttribute("aria-hidden", "true");
-  button.addEventListener("click", () => sortBy(key));
   make(cell, "div", "definition", definition);
   return { key, cell, arrow };
 }
@@ -90,35 +86,34 @@ function digitsBeforePoint({ values, errors }, key) {
   return plainNumber(values[key], decimalsAllowedBy(errors[key])).split(".")[0].length;
 }
 
-function makeBar(cell, number, even, percentOf) {
-  const track = make(cell, "div", "track");
+function barOf(number, even, percentOf) {
+  const track = node("div", "track");
   const [from, to] = [percentOf(0), percentOf(number)].sort((a, b) => a - b);
   Object.assign(make(track, "span", "amount").style, { left: `${from}%`, width: `${to - from}%` });
   if (Number.isFinite(even)) make(track, "span", "even").style.left = `${percentOf(even)}%`;
+  return track;
 }
 
 // `digits` is the most that any number of the column has before its point; others are moved, so that points align.
-function makeCell(tableRow, row, column, { percentOf, digits }) {
-  const cell = make(tableRow, "td");
-  cell.dataset.key = column.key;
-  const [number, error] = [row.values[column.key], row.errors[column.key]];
-  if (number === null) return void make(cell, "div", "missing", "–");
-  const words = make(cell, "div", "number", withError(number, error));
-  words.style.paddingLeft = `${digits - digitsBeforePoint(row, column.key)}ch`;
-  makeBar(cell, number, row.even[column.key], percentOf);
+function cellOf(row, { key }, { percentOf, digits }) {
+  const [number, error] = [row.values[key], row.errors[key]];
+  if (number === null) return node("div", "missing", "–");
+  const words = node("div", "number", withError(number, error));
+  words.style.paddingLeft = `${digits - digitsBeforePoint(row, key)}ch`;
+  return [words, barOf(number, row.even[key], percentOf)];
 }
 
-function makeRow(row, columns, scales) {
-  const tableRow = make(tableBody, "tr");
-  tableRow.dataset.head = `${row.layer},${row.head}`;
-  const cell = make(tableRow, "th", "head-cell");
-  cell.scope = "row";
-  const button = make(cell, "button", "choose");
+function addHead(row, columns, scales) {
+  const button = node("button", "choose");
   button.type = "button";
   make(button, "span", "", `layer ${row.layer + 1}, `);
   const head = make(button, "span", "", `head ${row.head + 1}`);
   if (row.kv !== null) make(head, "span", "kv", `, KV ${row.kv}`);
-  columns.forEach((column) => makeCell(tableRow, row, column, scales[column.key]));
+  const tableRow = makeRow(tableBody, button, columns.map((column) => cellOf(row, column, scales[column.key])));
+  const [name, ...cells] = tableRow.children;
+  tableRow.dataset.head = `${row.layer},${row.head}`;
+  name.className = "head-cell";
+  cells.forEach((cell, index) => (cell.dataset.key = columns[index].key));
 }
 
 function buildRows({ rows, columns }) {
@@ -130,9 +125,9 @@ function buildRows({ rows, columns }) {
     scales[key] = { percentOf: scaleOf(rows, key), digits };
   }
   tableBody.replaceChildren();
-  sortedRows().forEach((row) => makeRow(row, columns, scales));
+  sortedRows().forEach((row) => addHead(row, columns, scales));
   paintMark();
-  if (focused) rowOf(focused)?.querySelector("button").focus({ preventScroll: true });
+  if (focused) buttonOf(rowOf(focused))?.focus({ preventScroll: true });
 }
 
 // ---- the order ----
@@ -166,7 +161,7 @@ function paintOrder() {
   for (const { key, cell, arrow } of headings) {
     const direction = key === state.sortedBy ? state.direction : "none";
     cell.setAttribute("aria-sort", direction);
-    arrow.textContent = ARROWS[direction];
+    arrow.textContent = MARKS[direction];
   }
 }
 
@@ -176,6 +171,10 @@ function rowOf(head) {
   return tableBody.querySelector(`tr[data-head="${head}"]`);
 }
 
+function buttonOf(tableRow) {
+  return tableRow?.querySelector("button");
+}
+
 // One row is a stop of the Tab key: the marked one, or the first.
 function paintMark() {
   const stop = rowOf(state.marked) ?? tableBody.firstElementChild;
@@ -183,8 +182,8 @@ function paintMark() {
     const isMarked = tableRow.dataset.head === state.marked;
     if (isMarked) tableRow.setAttribute("aria-current", "true");
     else tableRow.removeAttribute("aria-current");
-    tableRow.querySelector("button").tabIndex = tableRow === stop ? 0 : -1;
   }
+  stopTabAt([...tableBody.children].map(buttonOf), buttonOf(stop));
 }
 
 function mark(layer, head) {
@@ -223,35 +222,27 @@ function letGo() {
 }
 
 function moveFocus(event) {
-  const down = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  const down = arrowOf(event)?.[0];
   const from = event.target.closest("tr");
   if (!down || !from) return;
   event.preventDefault();
   const next = down > 0 ? from.nextElementSibling : from.previousElementSibling;
   if (!next) return;
   bringIntoBox(next);
-  next.querySelector("button").focus({ preventScroll: true });
+  buttonOf(next).focus({ preventScroll: true });
 }
 
 // ---- arrival of a value ----
 
-function receive() {
-  const value = valueAsObject(props.value);
-  const isEmpty = !value?.rows?.length;
-  empty.hidden = !isEmpty;
-  page.hidden = isEmpty;
-  empty.textContent = value?.empty || "The numbers of every head will appear here.";
-  state.value = isEmpty ? null : value;
-  if (!isEmpty) {
-    root.style.setProperty("--variant", value.colour);
-    title.textContent = value.label;
-    note.textContent = value.note ?? "";
-    buildHeading(value.columns);
-    paintOrder();
-    buildRows(value);
-    letGo();
-  }
-  countAsPainted();
+function show(value) {
+  state.value = value;
+  root.style.setProperty("--variant", value.colour);
+  title.textContent = value.label;
+  note.textContent = value.note ?? "";
+  buildHeading(value.columns);
+  paintOrder();
+  buildRows(value);
+  letGo();
 }
 
 makeLegend();
@@ -261,5 +252,11 @@ tableBody.addEventListener("pointerleave", letGo);
 tableBody.addEventListener("focusin", point);
 tableBody.addEventListener("keydown", moveFocus);
 document.addEventListener("gpt-lab:head", ({ detail }) => mark(detail.layer, detail.head));
-watch("value", receive);
-receive();
+showValues({
+  page,
+  empty,
+  invitation: "The numbers of every head will appear here.",
+  holdsSomething: ({ rows }) => rows?.length,
+  show,
+  forget: () => (state.value = null),
+});

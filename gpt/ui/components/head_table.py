@@ -26,7 +26,9 @@ def head_table(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     Pressing a row sends `gpt-lab:choose-head` with `detail` {layer, head} to the document; `gpt-lab:head` with the
     same detail, from anywhere in the document, marks that row. The order and the mark outlive new values.
     """
-    return drawn_component("head_table", value, **options)
+    return drawn_component(
+        "head_table", value, shared=("parts", "values", "numbers", "keys", "tables", "legends", "names"), **options
+    )
 
 
 def head_table_value(

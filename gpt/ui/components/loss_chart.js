@@ -9,57 +9,40 @@ const FINGER = 24; // px: a click this near to the crosshair is a click on it
 const SMOOTHING = 1 / 60; // the smoothed curve averages this share of the run to either side of a step
 
 const X_AXES = {
-  step: { title: 'training step', hint: 'one step: one batch, one update' },
-  tokens: { title: 'tokens seen', hint: 'how much text was read' },
-  seconds: { title: 'seconds of training', hint: 'how long one has to wait' },
+  step: { title: "training step", hint: "one step: one batch, one update" },
+  tokens: { title: "tokens seen", hint: "how much text was read" },
+  seconds: { title: "seconds of training", hint: "how long one has to wait" },
 };
 const Y_AXES = {
-  linear: { hint: 'equal distances: equal differences' },
-  log: { hint: 'equal distances: equal ratios' },
+  linear: { hint: "equal distances: equal differences" },
+  log: { hint: "equal distances: equal ratios" },
 };
 
-const choices = { x: 'step', y: 'linear', raw: true, hidden: new Set() };
+const choices = { x: "step", y: "linear", raw: true, hidden: new Set() };
 const cursor = { step: null, held: false, x: 0 }; // x: where the crosshair is, in px
 const size = { width: 0, height: 0 };
 let curves = []; // what the latest value says, completed by readCurve
 let frame = null; // where the latest drawing has put things; null before the first drawing
 
-// --- Building blocks ---------------------------------------------------------------------------------------
-
-const maker = (create) => (name, attributes = {}, ...children) => {
-  const node = create(name);
-  for (const [key, content] of Object.entries(attributes)) node.setAttribute(key, content);
-  node.append(...children);
-  return node;
-};
-const html = maker((name) => document.createElement(name));
-const svg = maker((name) => document.createElementNS('http://www.w3.org/2000/svg', name));
-
-// The colour comes through `style`, where a browser drops whatever is not a colour.
-function coloured(node, colour) {
-  node.style.color = colour;
-  return node;
-}
+// ---- words ----
 
 const last = (list) => list[list.length - 1];
-const fixed = (loss, digits) => (Number.isFinite(loss) ? loss.toFixed(digits) : '–');
-
-const grouped = new Intl.NumberFormat('en-US').format; // 24,800
+const fixed = (loss, digits) => (Number.isFinite(loss) ? loss.toFixed(digits) : "–");
 
 function shortNumber(number) {
   if (number >= 1e6) return `${+(number / 1e6).toFixed(2)}M`;
   return number >= 1e4 ? `${+(number / 1e3).toFixed(1)}k` : grouped(number);
 }
 
-// --- Reading a value ---------------------------------------------------------------------------------------
+// ---- reading a value ----
 
 // Numbers arrive as text that grows at its end, "4.21 3.97 nan ": only what is new is read. Plain lists do as well.
 const alreadyRead = new Map();
 function readNumbers(given, name) {
-  if (typeof given !== 'string') return given ?? [];
+  if (typeof given !== "string") return given ?? [];
   let known = alreadyRead.get(name);
-  if (!known || !given.startsWith(known.text)) known = { text: '', numbers: [] };
-  for (const word of given.slice(known.text.length).split(' ')) if (word) known.numbers.push(Number(word));
+  if (!known || !given.startsWith(known.text)) known = { text: "", numbers: [] };
+  for (const word of given.slice(known.text.length).split(" ")) if (word) known.numbers.push(Number(word));
   known.text = given;
   alreadyRead.set(name, known);
   return known.numbers;
@@ -68,23 +51,23 @@ function readNumbers(given, name) {
 // `places` is where each loss lies on the horizontal axis, in the unit chosen.
 function readLine(given, prefix) {
   const read = (key) => readNumbers(given[prefix + key], `${given.label} ${prefix + key}`);
-  const line = { steps: read('steps'), losses: read('losses') };
-  if (choices.x === 'step') return { ...line, places: line.steps };
-  if (choices.x === 'seconds') return { ...line, places: read('seconds') };
+  const line = { steps: read("steps"), losses: read("losses") };
+  if (choices.x === "step") return { ...line, places: line.steps };
+  if (choices.x === "seconds") return { ...line, places: read("seconds") };
   return { ...line, places: line.steps.map((step) => step * given.tokens_per_step) };
 }
 
 function readCurve(given, maxSteps) {
-  const training = readLine(given, '');
+  const training = readLine(given, "");
   training.smoothed = smooth(training.losses, Math.max(1, Math.round(maxSteps * SMOOTHING)));
   return {
     label: String(given.label),
-    colour: given.colour || 'var(--quiet)',
-    dash: given.dash || 'none',
-    changes: given.changes ?? '',
+    colour: given.colour || "var(--quiet)",
+    dash: given.dash || "none",
+    changes: given.changes ?? "",
     tokensPerStep: given.tokens_per_step,
     training,
-    validation: { ...readLine(given, 'validation_'), spreads: readSpreads(given) },
+    validation: { ...readLine(given, "validation_"), spreads: readSpreads(given) },
   };
 }
 
@@ -121,31 +104,19 @@ function smooth(losses, radius) {
 const visibleCurves = () => curves.filter((curve) => !choices.hidden.has(curve.label));
 const lastValidation = (curve) => last(curve.validation.losses.filter(Number.isFinite));
 
-// --- Scales ------------------------------------------------------------------------------------------------
-
-function niceStep(span, count) {
-  const rough = span / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  return power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
-}
-
-function multiples(step, from, to) {
-  const first = Math.ceil(from / step - 1e-9);
-  const count = Math.floor(to / step + 1e-9) - first + 1;
-  return Array.from({ length: count }, (_, i) => (first + i) * step + 0); // + 0, because -0 would be written "-0"
-}
+// ---- scales ----
 
 // How far the horizontal axis reaches: to the end of the run, so that it keeps still while the run is under way.
 function endOfX(maxSteps) {
   const ends = curves.map(({ training, tokensPerStep }) => {
     const reached = last(training.places) || 0;
-    if (choices.x === 'step') return Math.max(maxSteps, reached);
-    if (choices.x === 'tokens') return Math.max(maxSteps * tokensPerStep || 0, reached);
+    if (choices.x === "step") return Math.max(maxSteps, reached);
+    if (choices.x === "tokens") return Math.max(maxSteps * tokensPerStep || 0, reached);
     return reached * Math.max(1, maxSteps / (last(training.steps) || maxSteps));
   });
   const end = Math.max(curves.length ? 0 : maxSteps, ...ends) || 100;
   const running = curves.some(({ training }) => (last(training.steps) ?? 0) < maxSteps);
-  return choices.x === 'seconds' && running ? roomForSeconds(end) : end;
+  return choices.x === "seconds" && running ? roomForSeconds(end) : end;
 }
 
 // The end of a run in seconds is a guess that changes at every update: the axis moves only when the guess leaves it.
@@ -178,67 +149,60 @@ function rangeOfLosses(shown, references) {
 // Ends are rounded outwards, so that the axis moves seldom and by small whole steps.
 function scaleOfLosses([low, high], top, bottom) {
   const step = niceStep(high - low, (bottom - top) / 45);
-  if (choices.y === 'linear') {
+  if (choices.y === "linear") {
     const rounding = niceStep(high - low, 15);
     const [from, to] = [Math.floor(low / rounding) * rounding, Math.ceil(high / rounding) * rounding];
-    const place = (loss) => bottom - ((loss - from) / (to - from)) * (bottom - top);
-    return { place, ticks: multiples(step, from, to) };
+    return { place: linearScale(from, to, bottom, top), ticks: multiples(step, from, to) };
   }
   const from = 10 ** (Math.floor(Math.log10(Math.max(low, 1e-3)) * 20) / 20);
   const to = 10 ** (Math.ceil(Math.log10(Math.max(high, 2e-3)) * 20) / 20);
-  const place = (loss) => bottom - (Math.log(loss / from) / Math.log(to / from)) * (bottom - top);
-  const decades = [0.001, 0.01, 0.1, 1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]);
-  const ticks = to / from < 8 ? multiples(step, from, to) : decades.filter((tick) => tick >= from && tick <= to);
-  return { place, ticks };
+  const ticks = to / from < 8 ? multiples(step, from, to) : rungs(from, to);
+  return { place: logScale(from, to, bottom, top), ticks };
 }
 
 function planFrame(value) {
   const narrow = size.width < NARROW;
   const references = (value.references ?? []).filter((reference) => Number.isFinite(reference.loss));
-  const names = narrow ? [''] : [...curves.map((curve) => curve.label), ...references.map((line) => line.label)];
-  const margin = LABEL_GAP + 8 + Math.max(...names.concat('').map((name) => widthOf(`${name} 0.00`)));
+  const names = narrow ? [""] : [...curves.map((curve) => curve.label), ...references.map((line) => line.label)];
+  const margin = LABEL_GAP + 8 + Math.max(...names.concat("").map((name) => widthOf(`${name} 0.00`)));
   const box = { left: 36, top: narrow ? 20 : 10, bottom: size.height - 44, right: size.width - margin };
   const xEnd = endOfX(value.max_steps || 0);
-  const x = (place) => box.left + (place / xEnd) * (box.right - box.left);
+  const x = linearScale(0, xEnd, box.left, box.right);
   const losses = scaleOfLosses(rangeOfLosses(visibleCurves(), references), box.top, box.bottom);
   // Far outside the picture is far enough: browsers draw huge coordinates wrongly.
-  const y = (loss) => Math.max(box.top - 300, Math.min(box.bottom + 300, losses.place(loss)));
+  const y = (loss) => between(losses.place(loss), box.top - 300, box.bottom + 300);
   const xTicks = multiples(niceStep(xEnd, (box.right - box.left) / (narrow ? 60 : 80)), 0, xEnd);
   return { ...box, narrow, references, x, y, xTicks, yTicks: losses.ticks };
 }
 
 // Words are measured on a canvas: measuring them in the page would force a layout at every update.
-const pen = document.createElement('canvas').getContext('2d');
+const pen = document.createElement("canvas").getContext("2d");
 function widthOf(words) {
   return pen.measureText(words).width;
 }
 
-// --- Drawing -----------------------------------------------------------------------------------------------
+// ---- drawing ----
 
-function drawAxes({ left, right, top, bottom, x, y, xTicks, yTicks }) {
-  const digits = Math.max(0, ...yTicks.map((tick) => (String(+tick.toFixed(3)).split('.')[1] ?? '').length));
-  layers.axes.replaceChildren(
-    ...yTicks.map((tick) => svg('line', { class: 'grid', x1: left, x2: right, y1: y(tick), y2: y(tick) })),
-    ...yTicks.map((tick) => svg('text', { class: 'y-tick', x: left - 8, y: y(tick) + 4 }, tick.toFixed(digits))),
-    svg('line', { class: 'baseline', x1: left, x2: right, y1: bottom, y2: bottom }),
-    ...xTicks.map((tick) => svg('line', { class: 'baseline', x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 5 })),
-    ...xTicks.map((tick) => svg('text', { class: 'x-tick', x: x(tick), y: bottom + 19 }, shortNumber(tick))),
-    svg('text', { class: 'from-right', x: right, y: bottom + 38 }, `${X_AXES[choices.x].title} →`),
-  );
+function drawAxes(frame) {
+  const { x, y, xTicks, yTicks } = frame;
+  const digits = Math.max(0, ...yTicks.map((tick) => (String(+tick.toFixed(3)).split(".")[1] ?? "").length));
+  const left = yTicks.map((tick) => ({ y: y(tick), words: tick.toFixed(digits) }));
+  const below = xTicks.map((tick) => ({ x: x(tick), words: shortNumber(tick) }));
+  layers.axes.replaceChildren(...axisParts(frame, left, below, X_AXES[choices.x].title));
 }
 
 // A path through the losses, with a gap wherever one is missing. Each column of pixels keeps its lowest and highest
 // loss in their order: the picture is the same as with every point, at a cost bounded by the width. The unit is a
 // tenth of a pixel, because a browser writes and reads whole numbers several times faster than decimals.
 function pathThrough(places, losses, { x, y }) {
-  let path = '';
-  let join = 'M';
+  let path = "";
+  let join = "M";
   let column = null;
   let lowest = 0;
   let highest = 0;
   const add = (i) => {
     path += `${join}${Math.round(x(places[i]) * 10)} ${Math.round(y(losses[i]) * 10)}`;
-    join = 'L';
+    join = "L";
   };
   const closeColumn = () => {
     if (column === null) return;
@@ -249,7 +213,7 @@ function pathThrough(places, losses, { x, y }) {
   for (let i = 0; i < losses.length; i += 1) {
     if (!Number.isFinite(losses[i]) || !Number.isFinite(places[i])) {
       closeColumn();
-      join = 'M';
+      join = "M";
       continue;
     }
     const here = Math.floor(x(places[i]) / COLUMN_WIDTH);
@@ -266,7 +230,7 @@ function pathThrough(places, losses, { x, y }) {
 
 // Round markers are strokes of no length with round ends; enough are left out to keep the line between them visible.
 function markersAt({ places, losses }, { x, y, top }) {
-  let path = '';
+  let path = "";
   let previous = -Infinity;
   losses.forEach((loss, i) => {
     const [left, height] = [x(places[i]), y(loss)];
@@ -280,9 +244,9 @@ function markersAt({ places, losses }, { x, y, top }) {
 
 // The area between mean - spread and mean + spread; nothing where there is no spread.
 function bandAround({ places, losses, spreads }, { x, y }) {
-  if (!spreads.length) return '';
+  if (!spreads.length) return "";
   const corner = (sign) => (place, i) => `${Math.round(x(place) * 10)} ${Math.round(y(losses[i] + sign * spreads[i]) * 10)}`;
-  return `M${[...places.map(corner(1)), ...places.map(corner(-1)).reverse()].join('L')}Z`;
+  return `M${[...places.map(corner(1)), ...places.map(corner(-1)).reverse()].join("L")}Z`;
 }
 
 function drawCurves(shown) {
@@ -290,22 +254,22 @@ function drawCurves(shown) {
   const height = bottom - top;
   const area = { y: top, width: size.width, height, viewBox: `0 ${top * 10} ${size.width * 10} ${height * 10}` };
   for (const [key, content] of Object.entries(area)) layers.curves.setAttribute(key, content);
-  const path = (kind, d, dash = 'none') => svg('path', { class: `curve ${kind}`, d, 'stroke-dasharray': dash });
+  const path = (kind, d, dash = "none") => shape("path", { class: `curve ${kind}`, d, "stroke-dasharray": dash });
   const line = (kind, { places }, losses, dash) => path(kind, pathThrough(places, losses, frame), dash);
-  const group = (curve, parts) => coloured(svg('g', {}, ...parts.map((part) => part(curve))), curve.colour);
+  const group = (curve, parts) => coloured(shape("g", {}, ...parts.map((part) => part(curve))), curve.colour);
   const layer = (...parts) => shown.map((curve) => group(curve, parts));
   // All raw lines lie under all smoothed ones, and those under the validation losses.
   layers.curves.replaceChildren(
-    ...layer(({ validation }) => path('band', bandAround(validation, frame))),
-    ...(choices.raw ? layer(({ training }) => line('raw', training, training.losses)) : []),
-    ...layer(({ training, dash }) => line('smoothed', training, training.smoothed, dash)),
-    ...layer(({ validation, dash }) => line('validation', validation, validation.losses, dash)),
+    ...layer(({ validation }) => path("band", bandAround(validation, frame))),
+    ...(choices.raw ? layer(({ training }) => line("raw", training, training.losses)) : []),
+    ...layer(({ training, dash }) => line("smoothed", training, training.smoothed, dash)),
+    ...layer(({ validation, dash }) => line("validation", validation, validation.losses, dash)),
   );
   layers.markers.replaceChildren(
-    ...layer(...['dot-rims', 'dots'].map((kind) => ({ validation }) => path(kind, markersAt(validation, frame)))),
+    ...layer(...["dot-rims", "dots"].map((kind) => ({ validation }) => path(kind, markersAt(validation, frame)))),
   );
   layers.references.replaceChildren(
-    ...frame.references.map(({ loss }) => svg('line', { x1: left, x2: right, y1: frame.y(loss), y2: frame.y(loss) })),
+    ...frame.references.map(({ loss }) => shape("line", { x1: left, x2: right, y1: frame.y(loss), y2: frame.y(loss) })),
   );
 }
 
@@ -333,26 +297,26 @@ function endLabel(curve) {
   const loss = lastValidation(curve) ?? last(training.smoothed.filter(Number.isFinite));
   const end = Math.max(last(training.places) ?? 0, last(validation.places) ?? 0);
   if (!Number.isFinite(loss) || !Number.isFinite(end)) return null;
-  const wanted = Math.max(frame.top, Math.min(frame.bottom, frame.y(loss)));
-  const words = frame.narrow ? ['', fixed(loss, 2)] : [curve.label, ` ${fixed(loss, 2)}`];
+  const wanted = between(frame.y(loss), frame.top, frame.bottom);
+  const words = frame.narrow ? ["", fixed(loss, 2)] : [curve.label, ` ${fixed(loss, 2)}`];
   return { curve, words, wanted, x: frame.x(end) + LABEL_GAP };
 }
 
 function drawEndLabel({ curve, words: [name, loss], wanted, x, y }) {
-  const leader = svg('path', { class: 'curve leader', d: `M${x - LABEL_GAP + 4} ${wanted}L${x - 3} ${y}` });
-  const text = svg('text', { x, y: y + 4 }, svg('tspan', { class: 'name' }, name), loss);
-  return coloured(svg('g', { class: 'end' }, leader, text), curve.colour);
+  const leader = shape("path", { class: "curve leader", d: `M${x - LABEL_GAP + 4} ${wanted}L${x - 3} ${y}` });
+  const text = shape("text", { x, y: y + 4 }, shape("tspan", { class: "name" }, name), loss);
+  return coloured(shape("g", { class: "end" }, leader, text), curve.colour);
 }
 
 // References are named in the margin, or on their line where the margin is narrow.
 function referenceLabel({ label, loss }) {
   const words = [label, ` ${fixed(loss, 2)}`];
-  if (frame.narrow) return { words, wanted: frame.y(loss) - 10, x: frame.right - widthOf(words.join('')) };
+  if (frame.narrow) return { words, wanted: frame.y(loss) - 10, x: frame.right - widthOf(words.join("")) };
   return { words, wanted: frame.y(loss), x: frame.right + LABEL_GAP };
 }
 
 function drawReferenceLabel({ words, x, y }) {
-  return svg('g', { class: 'reference' }, svg('text', { x, y: y + 4 }, ...words));
+  return shape("g", { class: "reference" }, shape("text", { x, y: y + 4 }, ...words));
 }
 
 // Only labels that lie side by side make room for each other: those of the references and of the curves that have
@@ -360,7 +324,7 @@ function drawReferenceLabel({ words, x, y }) {
 function drawLabels(shown) {
   const ends = shown.map(endLabel).filter(Boolean);
   const references = frame.references.map(referenceLabel);
-  const right = (label) => label.x + widthOf(label.words.join(''));
+  const right = (label) => label.x + widthOf(label.words.join(""));
   const beside = (end) => references.some((label) => end.x < right(label) && right(end) > label.x);
   spread([...references, ...ends.filter(beside)]);
   spread(ends.filter((end) => !beside(end)));
@@ -378,22 +342,18 @@ function draw() {
   drawLabels(shown);
   drawCursor();
   drawLegend();
-  root.classList.toggle('empty', curves.length === 0);
+  root.classList.toggle("bare", curves.length === 0);
   setText(message, messageOver(shown, value));
   const results = shown.map((curve) => `${curve.label}: validation loss ${fixed(lastValidation(curve), 2)}.`);
-  plot.setAttribute('aria-description', results.join(' '));
+  plot.setAttribute("aria-description", results.join(" "));
 }
 
 function messageOver(shown, value) {
-  if (curves.length === 0) return value.empty ?? 'The loss of each variant will be drawn here.';
-  return shown.length === 0 ? 'Every curve is hidden: press a name below.' : '';
+  if (curves.length === 0) return value.empty ?? "The loss of each variant will be drawn here.";
+  return shown.length === 0 ? "Every curve is hidden: press a name below." : "";
 }
 
-function setText(node, words) {
-  if (node.textContent !== words) node.textContent = words;
-}
-
-// --- The crosshair -----------------------------------------------------------------------------------------
+// ---- the crosshair ----
 
 // The crosshair follows the curve that has come furthest; of the others it reads the point nearest to it.
 function leadingCurve() {
@@ -435,191 +395,174 @@ function drawCursor() {
   const x = frame.x(place);
   cursor.x = x;
   const inSight = readings.filter(({ loss }) => Number.isFinite(loss) && frame.y(loss) >= frame.top);
-  const dot = (at, loss) => svg('circle', { class: 'crosshair-dot', cx: frame.x(at), cy: frame.y(loss), r: 4 });
+  const dot = (at, loss) => shape("circle", { class: "crosshair-dot", cx: frame.x(at), cy: frame.y(loss), r: 4 });
   layers.cursor.replaceChildren(
-    svg('line', { class: held ? 'crosshair held' : 'crosshair', x1: x, x2: x, y1: frame.top, y2: frame.bottom }),
+    crosshairLine(frame, x, held),
     ...inSight.map(({ curve, place: at, loss }) => coloured(dot(at, loss), curve.colour)),
   );
   fillTooltip(headline(lead, index, place), readings);
-  placeTooltip(x);
+  placeBeside(tooltip, x, size.width, frame.top);
 }
 
 function headline(lead, index, place) {
   const step = `step ${grouped(lead.training.steps[index])}`;
-  if (choices.x === 'tokens') return `${step}, ${grouped(place)} tokens`;
-  return choices.x === 'seconds' ? `${fixed(place, 1)} s` : step;
+  if (choices.x === "tokens") return `${step}, ${grouped(place)} tokens`;
+  return choices.x === "seconds" ? `${fixed(place, 1)} s` : step;
 }
 
 function fillTooltip(title, readings) {
-  const bySeconds = choices.x === 'seconds'; // then every curve is at a step of its own
-  const cells = ({ curve, step, loss, measured, validation, spread }) => {
-    const earlier = measured !== undefined && measured !== step;
-    const when = `${spread === undefined ? '' : ` ± ${fixed(spread, 3)}`}${earlier ? ` at ${grouped(measured)}` : ''}`;
-    return [
-      html('th', { scope: 'row' }, swatch(curve), curve.label),
-      ...(bySeconds ? [html('td', {}, step === undefined ? '–' : grouped(step))] : []),
-      html('td', {}, fixed(loss, 3)),
-      html('td', { class: earlier ? 'earlier' : '' }, fixed(validation, 3), when),
-    ];
-  };
-  const heads = ['', ...(bySeconds ? ['step'] : []), 'training', 'validation'];
-  tooltip.replaceChildren(
-    html('table', {},
-      html('caption', {}, title),
-      html('thead', {}, html('tr', {}, ...heads.map((head) => html('th', { scope: 'col' }, head)))),
-      html('tbody', {}, ...readings.map((reading) => html('tr', {}, ...cells(reading))))),
-    html('div', { class: 'hint' }, cursor.held ? 'held: Esc or a click on it lets go' : 'click to hold, arrows move'),
-  );
+  const bySeconds = choices.x === "seconds"; // then every curve is at a step of its own
+  tooltip.replaceChildren();
+  const body = makeTable(tooltip, ["", ...(bySeconds ? ["step"] : []), "training", "validation"], "", title);
+  for (const { curve, step, loss, measured, validation, spread } of readings) {
+    const isEarlier = measured !== undefined && measured !== step;
+    const when = `${spread === undefined ? "" : ` ± ${fixed(spread, 3)}`}${isEarlier ? ` at ${grouped(measured)}` : ""}`;
+    const steps = bySeconds ? [step === undefined ? "–" : grouped(step)] : [];
+    const row = makeRow(body, [swatch(curve), curve.label], [...steps, fixed(loss, 3), fixed(validation, 3) + when]);
+    row.lastChild.classList.toggle("earlier", isEarlier);
+  }
+  make(tooltip, "div", "hint", cursor.held ? "held: Esc or a click on it lets go" : "click to hold, arrows move");
 }
 
-function placeTooltip(x) {
-  const { offsetWidth: width } = tooltip;
-  const beside = x + 14 + width <= size.width ? x + 14 : x - 14 - width;
-  tooltip.style.transform = `translate(${Math.max(0, Math.min(size.width - width, beside))}px, ${frame.top}px)`;
-}
-
-const insidePlot = (event) => event.clientX - plot.getBoundingClientRect().left;
-
-function pointAt(event) {
+function pointAt(left) {
   const lead = leadingCurve();
   if (!lead) return;
-  const place = (insidePlot(event) - frame.x(0)) / (frame.x(1) - frame.x(0));
+  const place = (left - frame.x(0)) / (frame.x(1) - frame.x(0));
   cursor.step = lead.training.steps[nearest(lead.training.places, place)];
 }
 
-// --- Legend and switches -----------------------------------------------------------------------------------
+// ---- legend and switches ----
 
-function swatch({ colour = '', dash = 'none' }, kind = 'validation') {
-  const marks = [svg('path', { class: `curve ${kind}`, d: 'M0 5H32', 'stroke-dasharray': dash })];
-  if (kind === 'validation') marks.push(svg('path', { class: 'curve dots', d: 'M16 5h0' }));
-  return coloured(svg('svg', { class: 'swatch', viewBox: '0 0 32 10', 'aria-hidden': 'true' }, ...marks), colour);
+function swatch({ colour = "", dash = "none" }, kind = "validation") {
+  const marks = [shape("path", { class: `curve ${kind}`, d: "M0 5H32", "stroke-dasharray": dash })];
+  if (kind === "validation") marks.push(shape("path", { class: "curve dots", d: "M16 5h0" }));
+  return lineSwatch(32, colour, ...marks);
 }
 
-function legendEntry(curve) {
-  const button = html('button', { type: 'button', title: 'hide or show this curve' }, swatch(curve), curve.label);
-  const toggle = () => choices.hidden.delete(curve.label) || choices.hidden.add(curve.label);
-  button.addEventListener('click', () => { toggle(); draw(); });
-  const loss = html('span', { class: 'last' });
-  const node = html('div', { class: 'entry' }, button, html('span', { class: 'changes' }, curve.changes), loss);
-  return { node, button, loss };
+function makeLegendEntry(curve) {
+  const entry = node("div", "entry");
+  const button = makeButton(entry, "", () => {
+    if (!choices.hidden.delete(curve.label)) choices.hidden.add(curve.label);
+    draw();
+  });
+  button.title = "hide or show this curve";
+  button.append(swatch(curve), curve.label);
+  make(entry, "span", "changes", curve.changes);
+  return { entry, button, loss: make(entry, "span", "last") };
 }
 
 // The buttons stay in place from value to value: one exchanged under a visitor's finger would not hear the click.
 let legendEntries = [];
-let legendSays = '';
+let legendSays = "";
 function drawLegend() {
   const says = JSON.stringify(curves.map(({ label, colour, dash, changes }) => [label, colour, dash, changes]));
   if (says !== legendSays) {
     legendSays = says;
-    legendEntries = curves.map(legendEntry);
-    legend.replaceChildren(...legendEntries.map((entry) => entry.node));
+    legendEntries = curves.map(makeLegendEntry);
+    legend.replaceChildren(...legendEntries.map(({ entry }) => entry));
   }
   curves.forEach((curve, i) => {
-    legendEntries[i].button.setAttribute('aria-pressed', !choices.hidden.has(curve.label));
+    legendEntries[i].button.setAttribute("aria-pressed", !choices.hidden.has(curve.label));
     setText(legendEntries[i].loss, fixed(lastValidation(curve), 2));
   });
 }
 
-function switchOf(key, name, options) {
-  const buttons = Object.entries(options).map(([choice, { hint }]) => {
-    const button = html('button', { type: 'button', title: hint, 'aria-pressed': choices[key] === choice }, choice);
-    button.addEventListener('click', () => {
+function makeChoice(parent, key, name, options) {
+  const group = make(parent, "div", "choice");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", name);
+  for (const [choice, { hint }] of Object.entries(options)) {
+    const button = makeButton(group, choice, () => {
       choices[key] = choice;
-      buttons.forEach((other) => other.setAttribute('aria-pressed', other === button));
+      for (const other of group.children) other.setAttribute("aria-pressed", other === button);
       draw();
     });
-    return button;
-  });
-  return html('div', { class: 'switch', role: 'group', 'aria-label': name }, ...buttons);
+    button.title = hint;
+    button.setAttribute("aria-pressed", choices[key] === choice);
+  }
 }
 
-function rawSwitch() {
-  const attributes = { type: 'button', title: 'every single training loss', 'aria-pressed': choices.raw };
-  const button = html('button', attributes, 'raw');
-  button.addEventListener('click', () => {
+function makeRawSwitch(parent) {
+  const button = makeButton(make(parent, "div", "choice"), "raw", () => {
     choices.raw = !choices.raw;
-    button.setAttribute('aria-pressed', choices.raw);
+    button.setAttribute("aria-pressed", choices.raw);
     draw();
   });
-  return html('div', { class: 'switch' }, button);
+  button.title = "every single training loss";
+  button.setAttribute("aria-pressed", choices.raw);
 }
 
 // How the two kinds of line look, whatever their colour.
-function keyToLines() {
-  const entries = { validation: 'validation', smoothed: 'training, smoothed' };
-  const samples = Object.entries(entries).map(([kind, words]) => html('span', {}, swatch({}, kind), words));
-  return html('div', { class: 'key' }, ...samples);
+function makeKeyToLines(parent) {
+  const key = make(parent, "div", "key");
+  for (const [kind, words] of [["validation", "validation"], ["smoothed", "training, smoothed"]]) {
+    make(key, "span").append(swatch({}, kind), words);
+  }
 }
 
-// --- What a visitor does -----------------------------------------------------------------------------------
+// ---- what a visitor does ----
 
 function letGo() {
   Object.assign(cursor, { step: null, held: false });
   drawCursor();
 }
 
-function onClick(event) {
-  const onCrosshair = Math.abs(insidePlot(event) - cursor.x) < FINGER / 2;
-  if (cursor.held && onCrosshair) return letGo();
-  pointAt(event);
+function press(left) {
+  const isOnCrosshair = Math.abs(left - cursor.x) < FINGER / 2;
+  if (cursor.held && isOnCrosshair) return letGo();
+  pointAt(left);
   cursor.held = cursor.step !== null;
   drawCursor();
 }
 
-function onKey(event) {
-  if (event.key === 'Escape') return letGo();
+function step(direction, isFast) {
   const lead = leadingCurve();
-  const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!lead || !direction) return;
-  event.preventDefault();
+  if (!lead) return false;
   const { steps } = lead.training;
-  const newest = steps.length - 1;
-  const moved = nearest(steps, cursor.step) + direction * (event.shiftKey ? 10 : 1);
-  const wanted = cursor.step === null ? newest : Math.max(0, Math.min(newest, moved));
+  const moved = nearest(steps, cursor.step) + direction * (isFast ? 10 : 1);
+  const wanted = cursor.step === null ? steps.length - 1 : clamp(moved, steps.length);
   Object.assign(cursor, { step: steps[wanted], held: true });
   drawCursor();
-  const words = (row) => [...row.childNodes].map((cell) => cell.textContent).join(' ');
-  spoken.textContent = [...tooltip.querySelectorAll('caption, tr')].map(words).join('; ');
+  spoken.textContent = tableInWords(tooltip);
+  return true;
 }
 
-function follow(event) {
-  if (cursor.held) return;
-  pointAt(event);
+function follow(left) {
+  pointAt(left);
   drawCursor();
 }
 
-// --- The parts of the page, and the first drawing ----------------------------------------------------------
+// ---- the parts of the page, and the first drawing ----
 
-const root = element.querySelector('.loss-chart');
+const root = element.querySelector(".loss-chart");
+root.classList.add("frame");
+const switches = make(root, "div", "switches");
+make(switches, "span", "y-title", "↑ loss (nats per token)");
+makeChoice(switches, "x", "horizontal axis", X_AXES);
+makeChoice(switches, "y", "vertical axis", Y_AXES);
+makeRawSwitch(switches);
+const { plot, picture, tooltip } = makePlot(
+  root, "Loss chart. The left and right arrow keys read out the losses step by step.",
+);
+const message = node("p", "message");
+tooltip.before(message);
 const layers = { // from the lowest to the highest
-  axes: svg('g', { class: 'axes' }),
-  references: svg('g', { class: 'reference' }),
-  curves: svg('svg'), // an inner picture, because it cuts off what lies outside it
-  markers: svg('g'),
-  labels: svg('g'),
-  cursor: svg('g'),
+  axes: shape("g", { class: "axes" }),
+  references: shape("g", { class: "reference" }),
+  curves: shape("svg"), // an inner picture, because it cuts off what lies outside it
+  markers: shape("g"),
+  labels: shape("g"),
+  cursor: shape("g"),
 };
-const picture = svg('svg', { 'aria-hidden': 'true' }, ...Object.values(layers));
-const message = html('p', { class: 'message' });
-const tooltip = html('div', { class: 'tooltip', hidden: '' });
-const spoken = html('div', { class: 'unseen', 'aria-live': 'polite' }); // only what the arrow keys ask for
-const plot = html('div', {
-  class: 'plot', tabindex: 0, role: 'application', 'aria-roledescription': 'chart',
-  'aria-label': 'Loss chart. The left and right arrow keys read out the losses step by step.',
-}, picture, message, tooltip);
-const legend = html('div', { class: 'legend' });
-const switches = html('div', { class: 'switches' },
-  html('span', { class: 'y-title' }, '↑ loss (nats per token)'),
-  switchOf('x', 'horizontal axis', X_AXES), switchOf('y', 'vertical axis', Y_AXES), rawSwitch());
-root.append(switches, plot, html('div', { class: 'foot' }, legend, keyToLines()), spoken);
+picture.append(...Object.values(layers));
+const foot = make(root, "div", "foot");
+const legend = make(foot, "div", "legend");
+makeKeyToLines(foot);
+const spoken = makeSpoken(root);
 
-plot.addEventListener('pointermove', follow);
-plot.addEventListener('pointerleave', () => cursor.held || letGo());
-plot.addEventListener('click', onClick);
-plot.addEventListener('keydown', onKey);
-new ResizeObserver(([entry]) => {
+watchPlot(plot, { isHeld: () => cursor.held, follow, press, letGo, step });
+whenSized(plot, size, () => {
   pen.font = `600 13px ${getComputedStyle(root).fontFamily}`;
-  Object.assign(size, { width: entry.contentRect.width, height: entry.contentRect.height });
   draw();
-}).observe(plot);
-watch('value', draw);
+});
+watch("value", draw);

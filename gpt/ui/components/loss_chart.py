@@ -22,7 +22,9 @@ def loss_chart(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
         value: What `loss_chart_value` returns, or None for an empty chart.
         options: Passed on to `gr.HTML`, for example `elem_id`.
     """
-    return drawn_component("loss_chart", value, **options)
+    return drawn_component(
+        "loss_chart", value, shared=("parts", "numbers", "keys", "scales", "tables", "charts"), **options
+    )
 
 
 def loss_chart_value(

@@ -1,21 +1,19 @@
 // What may come next: one column of bars a model. `props.value` is what next_token.py documents. It holds logits,
 // not probabilities, so that temperature, top-k and top-p reshape the bars here, without asking the server.
 
-const root = element.querySelector('.next-token');
+const root = element.querySelector(".next-token");
 const ROWS = 12; // bars in a column; all further tokens share one row
 const LONGEST_TEXT = 1000; // characters of the text that are shown, its last ones
 const LONGEST_WAIT_MS = 3000; // until a press that was never answered is forgotten
-const VISIBLE = { ' ': '␣', '\n': '⏎', '\t': '⇥' };
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cn}\p{Co}]/gu; // characters that leave no mark, or turn the line around
 
 // `settings` are the reader's own; `given` are the value's that they started from. `pointed` is a token or null.
-const state = { settings: null, given: '', pointed: null, waiting: 0 };
+const state = { settings: null, given: "", pointed: null, waiting: 0 };
 let columns = [];
 
 // ---- from logits to probabilities, step by step as next_token_probabilities in gpt/generation/stream.py ----
 
 function normalised(weights, rest) {
-  const total = weights.reduce((sum, weight) => sum + weight, rest);
+  const total = sum(weights) + rest;
   return { tokens: weights.map((weight) => weight / total), rest: rest / total };
 }
 
@@ -39,8 +37,7 @@ function countInTopP(probabilities, topP) {
 // The tokens that were not sent are one lump at the end: of it, top-p keeps what is missing to p.
 function cutToTopP(before, topP) {
   const kept = countInTopP(before.tokens, topP);
-  const sum = before.tokens.slice(0, kept).reduce((total, probability) => total + probability, 0);
-  const rest = topP >= 1 ? before.rest : Math.max(0, Math.min(before.rest, topP - sum));
+  const rest = topP >= 1 ? before.rest : between(topP - sum(before.tokens.slice(0, kept)), 0, before.rest);
   return { ...normalised(before.tokens.map((probability, rank) => (rank < kept ? probability : 0)), rest), kept };
 }
 
@@ -61,190 +58,145 @@ function distribution(model, { temperature, topK, topP }) {
 
 // Top-k throws the unsent tokens away, and temperature 0 takes the first, so neither needs them.
 function noteOnTheRest(model, { temperature, topK }) {
-  if (model.rest === null || temperature === 0 || temperature === 1) return '';
+  if (model.rest === null || temperature === 0 || temperature === 1) return "";
   const counted = `only the ${model.tokens.length} likeliest tokens are counted`;
   return topK === 0 ? `At this temperature ${counted}.` : `Before the cut, ${counted}.`;
 }
 
 // ---- words ----
 
-function codePoint(character) {
-  return `‹${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}›`;
-}
-
-function shownToken(token) {
-  const marks = token.replace(/[ \n\t]/g, (blank) => VISIBLE[blank]).replace(UNSEEN, codePoint);
-  return marks.replace(/^\p{M}/u, '◌$&') || '(empty)';
-}
-
-function shownText(text) {
-  const end = text.slice(-LONGEST_TEXT).replace(/^[\uDC00-\uDFFF]/, '');
-  const marks = end.replace(/ +$/, (spaces) => '␣'.repeat(spaces.length)).replace(/\n/g, '⏎\n');
-  return (end.length < text.length ? '…' : '') + marks.replace(/[^\n\t]/gu, (one) => one.replace(UNSEEN, codePoint));
-}
-
-function percent(probability) {
-  if (probability === 0) return '0 %';
-  return probability < 0.0005 ? '< 0.1 %' : `${(100 * probability).toFixed(1)} %`;
+function endOfText(text) {
+  const end = text.slice(-LONGEST_TEXT).replace(/^[\uDC00-\uDFFF]/, "");
+  return (end.length < text.length ? "…" : "") + shownText(end);
 }
 
 // ---- the page's parts, made once ----
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
-}
-
-function button(text, title, press) {
-  const made = node('button', '', text);
-  made.type = 'button';
-  made.title = title;
-  made.addEventListener('click', press);
-  return made;
-}
-
-function slider(name, words, { min, max, step }, read) {
-  const label = node('label', 'setting');
-  const range = node('input');
-  Object.assign(range, { type: 'range', min, max, step });
-  const output = node('output');
-  label.append(node('span', 'name', words), range, output);
-  range.addEventListener('input', () => {
+function makeSlider(parent, name, words, { min, max, step }, read) {
+  const label = make(parent, "label", "setting");
+  make(label, "span", "name", words);
+  const range = make(label, "input");
+  Object.assign(range, { type: "range", min, max, step });
+  const output = make(label, "output");
+  range.addEventListener("input", () => {
     state.settings[name] = Number(range.value);
     drawColumns();
   });
-  const show = () => {
+  return function show() {
     range.value = state.settings[name];
     setText(output, read(state.settings[name]));
-    range.setAttribute('aria-valuetext', output.textContent);
+    range.setAttribute("aria-valuetext", output.textContent);
   };
-  return { label, show };
 }
 
-const empty = node('p', 'empty');
-const page = node('div', 'page');
-const paper = node('div', 'paper');
+function makeAction(words, title, press) {
+  const button = makeButton(actions, words, press);
+  button.title = title;
+  return button;
+}
+
+const empty = make(root, "p", "empty");
+const page = make(root, "div", "page");
+const paper = make(page, "div", "paper");
 paper.tabIndex = 0; // so that a long text can be scrolled with the keyboard
-paper.setAttribute('aria-label', 'the text so far');
-const written = node('span');
-const coming = node('span', 'coming'); // a token that was chosen and is not in the text yet
-paper.append(written, coming, node('span', 'caret'));
-const likeliest = button('Likeliest', 'append the first model’s likeliest token', chooseLikeliest);
-const sample = button('Sample', 'append a token drawn from the first model’s bars', chooseSample);
-const takeBack = button('Take back', 'take the last token back', () => trigger('take_back', {}));
-const source = node('span', 'source');
-const actions = node('div', 'actions');
-actions.append(likeliest, sample, takeBack, source);
-const sliders = [
-  slider('temperature', 'temperature', { min: 0, max: 2, step: 0.05 }, (number) => number.toFixed(2)),
-  slider('topK', 'top-k', { min: 0, max: 50, step: 1 }, (number) => (number === 0 ? 'all' : String(number))),
-  slider('topP', 'top-p', { min: 0.05, max: 1, step: 0.05 }, (number) => number.toFixed(2)),
+paper.setAttribute("aria-label", "the text so far");
+const written = make(paper, "span");
+const coming = make(paper, "span", "coming"); // a token that was chosen and is not in the text yet
+make(paper, "span", "caret");
+const actions = make(page, "div", "actions");
+const likeliest = makeAction("Likeliest", "append the first model’s likeliest token", chooseLikeliest);
+const sample = makeAction("Sample", "append a token drawn from the first model’s bars", chooseSample);
+const takeBack = makeAction("Take back", "take the last token back", () => trigger("take_back", {}));
+const source = make(actions, "span", "source");
+const settings = make(page, "div", "settings");
+const twoDecimals = (number) => number.toFixed(2);
+const showSettings = [
+  makeSlider(settings, "temperature", "temperature", { min: 0, max: 2, step: 0.05 }, twoDecimals),
+  makeSlider(settings, "topK", "top-k", { min: 0, max: 50, step: 1 }, (number) => (number === 0 ? "all" : String(number))),
+  makeSlider(settings, "topP", "top-p", { min: 0.05, max: 1, step: 0.05 }, twoDecimals),
 ];
-const settingsRow = node('div', 'settings');
-settingsRow.append(...sliders.map((one) => one.label));
-const grid = node('div', 'columns');
-const line = node('p', 'line');
-line.setAttribute('role', 'status');
-page.append(paper, actions, settingsRow, grid, line);
-root.append(empty, page);
+const grid = make(page, "div", "columns");
+const line = make(page, "p", "line");
+line.setAttribute("role", "status");
 
-function makeBar(tag, className) {
-  const bar = node(tag, className);
-  const parts = { bar, token: node('span', 'token'), track: node('span', 'track'), percent: node('span', 'percent') };
-  parts.before = node('span', 'before');
-  parts.amount = node('span', 'amount');
-  parts.track.append(parts.before, parts.amount);
-  bar.append(parts.token, parts.track, parts.percent);
-  return parts;
-}
-
-function makeSwatch() {
-  const picture = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  picture.setAttribute('class', 'swatch');
-  picture.setAttribute('aria-hidden', 'true');
-  const stroke = document.createElementNS('http://www.w3.org/2000/svg', 'line');
-  Object.entries({ x1: 0, x2: 28, y1: 2, y2: 2 }).forEach(([name, at]) => stroke.setAttribute(name, at));
-  picture.append(stroke);
-  return { picture, stroke };
+function makeBar(parent, tag, className) {
+  const bar = make(parent, tag, className);
+  const token = make(bar, "span", "character");
+  const track = make(bar, "span", "track");
+  const [before, amount] = ["before", "amount"].map((part) => make(track, "span", part));
+  return { bar, token, track, before, amount, percent: make(bar, "span", "percent") };
 }
 
 function makeColumn(_, place) {
-  const column = node('section', 'column');
-  const swatch = makeSwatch();
-  const parts = { column, stroke: swatch.stroke, label: node('span', 'label'), note: node('p', 'note') };
-  const heading = node('h3');
-  heading.append(swatch.picture, parts.label);
-  parts.strip = node('div', 'strip');
-  parts.strip.setAttribute('aria-hidden', 'true'); // the same numbers as the bars, end to end
-  parts.list = node('div', 'bars');
+  const column = node("section", "card column");
+  const heading = make(column, "h3");
+  heading.append(dashSwatch());
+  const parts = { column, stroke: heading.firstChild.firstChild, label: make(heading, "span", "label") };
+  parts.note = make(column, "p", "note");
+  parts.strip = make(column, "div", "strip");
+  parts.strip.setAttribute("aria-hidden", "true"); // the same numbers as the bars, end to end
+  const list = make(column, "div", "bars");
   parts.bars = Array.from({ length: ROWS }, (_, rank) => {
-    const bar = makeBar('button', 'bar');
-    Object.assign(bar.bar, { type: 'button', tabIndex: rank === 0 ? 0 : -1 });
+    const bar = makeBar(list, "button", "bar");
+    bar.bar.type = "button";
     Object.assign(bar.bar.dataset, { place, rank });
     return bar;
   });
-  parts.others = makeBar('div', 'bar others');
+  parts.others = makeBar(list, "div", "bar others");
   parts.all = [...parts.bars, parts.others];
-  parts.strip.append(...parts.all.map((_, rank) => node('span', rank < ROWS ? 'piece' : 'piece last')));
-  parts.list.append(...parts.all.map((bar) => bar.bar));
-  parts.about = node('p', 'about');
-  parts.error = node('p', 'error');
-  column.append(heading, parts.note, parts.strip, parts.list, parts.about, parts.error);
+  parts.all.forEach((_, rank) => make(parts.strip, "span", rank < ROWS ? "piece" : "piece last"));
+  parts.about = make(column, "p", "about");
+  parts.error = make(column, "p", "error");
+  stopAt(parts, parts.bars[0]);
   return parts;
 }
 
 // ---- drawing ----
 
 function fillBar(parts, piece, { words, before, after, isCut }) {
-  parts.bar.dataset.probability = after; // unrounded, for whoever checks that the bars sum to 1
-  parts.bar.classList.toggle('cut', isCut);
+  parts.bar.dataset.probability = after; // unrounded, for tests that the bars sum to 1
+  parts.bar.classList.toggle("cut", isCut);
   setText(parts.token, words);
   parts.amount.style.width = `${100 * after}%`;
-  parts.before.style.width = isCut ? `${100 * before}%` : '0';
+  parts.before.style.width = isCut ? `${100 * before}%` : "0";
   setText(parts.percent, percent(after));
   piece.style.width = `${100 * after}%`;
 }
 
 function fillToken(parts, piece, model, rank) {
   const { shown } = model;
-  parts.bar.style.visibility = rank < model.tokens.length ? 'visible' : 'hidden';
+  parts.bar.style.visibility = rank < model.tokens.length ? "visible" : "hidden";
   const bar = { before: shown.before.tokens[rank] ?? 0, after: shown.tokens[rank] ?? 0 };
-  bar.words = rank < model.tokens.length ? shownToken(model.tokens[rank]) : '';
+  bar.words = rank < model.tokens.length ? shownToken(model.tokens[rank]) : "";
   bar.isCut = rank >= shown.kept && rank < model.tokens.length;
   fillBar(parts, piece, bar);
   const share = bar.isCut ? `cut away, ${percent(bar.before)} before` : percent(bar.after);
-  parts.bar.setAttribute('aria-label', `choose “${bar.words}”, ${share}`);
-  parts.bar.title = bar.isCut ? share : '';
+  parts.bar.setAttribute("aria-label", `choose “${bar.words}”, ${share}`);
+  parts.bar.title = bar.isCut ? share : "";
 }
 
 function fillOthers(parts, piece, model) {
   const { tokens, rest, kept, before } = model.shown;
-  const sumAfterRows = (list) => list.slice(ROWS).reduce((sum, probability) => sum + probability, 0);
+  const sumAfterRows = (list) => sum(list.slice(ROWS));
   const total = model.vocab_size ?? (model.rest === null ? model.tokens.length : Infinity);
   const count = total - ROWS;
-  const words = count === Infinity ? 'all others' : `${count.toLocaleString('en')} other${count === 1 ? '' : 's'}`;
-  parts.bar.style.visibility = count > 0 ? 'visible' : 'hidden';
+  const words = count === Infinity ? "all others" : `${grouped(count)} other${count === 1 ? "" : "s"}`;
+  parts.bar.style.visibility = count > 0 ? "visible" : "hidden";
   const isCut = kept <= ROWS && rest === 0 && state.settings.temperature > 0;
   fillBar(parts, piece, {
     words, isCut, before: sumAfterRows(before.tokens) + before.rest, after: sumAfterRows(tokens) + rest,
   });
-  parts.bar.title = isCut ? `cut away, ${parts.before.style.width} before` : '';
+  parts.bar.title = isCut ? `cut away, ${parts.before.style.width} before` : "";
 }
 
 function fillColumn(parts, model) {
-  parts.column.style.setProperty('--model-colour', model.colour);
-  parts.stroke.setAttribute('stroke-dasharray', model.dash);
+  parts.column.style.setProperty("--variant", model.colour);
+  parts.stroke.setAttribute("stroke-dasharray", model.dash);
   setText(parts.label, model.label);
   setText(parts.note, model.note);
   parts.note.title = model.note; // it may be cut short
   setText(parts.error, model.error);
-  parts.column.classList.toggle('failed', Boolean(model.error));
+  parts.column.classList.toggle("failed", Boolean(model.error));
   if (model.error) return;
   parts.bars.forEach((bar, rank) => fillToken(bar, parts.strip.children[rank], model, rank));
   fillOthers(parts.others, parts.strip.lastChild, model);
@@ -254,18 +206,17 @@ function fillColumn(parts, model) {
 let models = []; // the value's, each with the distribution that is `shown`
 
 function drawColumns() {
-  sliders.forEach((one) => one.show());
+  showSettings.forEach((show) => show());
   models.forEach((model) => {
     if (!model.error) model.shown = distribution(model, state.settings);
   });
   models.forEach((model, place) => fillColumn(columns[place], model));
   drawPointed();
-  element.dataset.painted = Number(element.dataset.painted || 0) + 1;
 }
 
 function ofModel(token, model) {
   const rank = model.tokens.indexOf(token);
-  if (rank === -1) return model.rest === null ? 'does not know it' : `not among its first ${model.tokens.length}`;
+  if (rank === -1) return model.rest === null ? "does not know it" : `not among its first ${model.tokens.length}`;
   if (rank < model.shown.kept) return percent(model.shown.tokens[rank]);
   return `cut away (${percent(model.shown.before.tokens[rank])} before)`;
 }
@@ -278,13 +229,13 @@ function drawPointed() {
     const rank = token === null ? -1 : model.tokens.indexOf(token);
     columns[place].all.forEach(({ bar }, row) => {
       const isSame = rank !== -1 && row === Math.min(rank, ROWS);
-      bar.classList.toggle('same', isSame);
-      columns[place].strip.children[row].classList.toggle('same', isSame);
+      bar.classList.toggle("same", isSame);
+      columns[place].strip.children[row].classList.toggle("same", isSame);
     });
   });
   const shares = models.filter((model) => !model.error).map((model) => `${model.label} ${ofModel(token, model)}`);
-  const hint = 'Point at a bar to read it in every model; press it to append its token.';
-  setText(line, token === null ? hint : `“${shownToken(token)}”: ${shares.join(', ')}`);
+  const hint = "Point at a bar to read it in every model; press it to append its token.";
+  setText(line, token === null ? hint : `“${shownToken(token)}”: ${shares.join(", ")}`);
 }
 
 // The reader's own settings stay until a value brings other numbers than the last one did.
@@ -294,35 +245,27 @@ function takeSettings({ temperature, top_k: topK, top_p: topP }) {
 }
 
 function drawText(text) {
-  setText(written, shownText(text));
-  setText(coming, '');
+  setText(written, endOfText(text));
+  setText(coming, "");
   paper.scrollTop = paper.scrollHeight;
-  takeBack.disabled = text === '';
+  takeBack.disabled = text === "";
 }
 
-function draw() {
-  const value = props.value || { empty: '', models: [] };
-  empty.hidden = value.models.length > 0;
-  page.hidden = !empty.hidden;
-  setText(empty, value.empty);
+function show(value) {
   models = value.models.map((model) => ({ ...model, rest: model.rest ?? null }));
   state.waiting = 0;
-  if (!models.length) {
-    element.dataset.painted = Number(element.dataset.painted || 0) + 1;
-    return;
-  }
   if (columns.length !== models.length) {
     columns = models.map(makeColumn);
     grid.replaceChildren(...columns.map((parts) => parts.column));
   }
   const longest = Math.max(2, ...models.flatMap((model) => model.tokens.slice(0, 50).map((token) => token.length)));
-  grid.style.setProperty('--token-width', `${Math.min(9, longest)}ch`);
-  grid.classList.toggle('has-rest', models.some((model) => model.rest !== null));
+  grid.style.setProperty("--token-width", `${Math.min(9, longest)}ch`);
+  grid.classList.toggle("has-rest", models.some((model) => model.rest !== null));
   takeSettings(value);
   drawText(value.text);
   const first = models.find((model) => !model.error);
   likeliest.disabled = sample.disabled = !first;
-  setText(source, first && models.length > 1 ? `both from ${first.label}` : '');
+  setText(source, first && models.length > 1 ? `both from ${first.label}` : "");
   drawColumns();
 }
 
@@ -334,9 +277,9 @@ function choose(model, rank) {
   state.waiting = Date.now();
   const token = model.tokens[rank];
   setText(coming, shownText(token));
-  coming.style.setProperty('--model-colour', model.colour);
+  coming.style.setProperty("--variant", model.colour);
   paper.scrollTop = paper.scrollHeight;
-  trigger('choose', { token, rank, model: model.label });
+  trigger("choose", { token, rank, model: model.label });
 }
 
 function firstModel() {
@@ -356,7 +299,7 @@ function chooseSample() {
 }
 
 function pressedBar(event) {
-  return event.target.closest('button.bar');
+  return event.target.closest("button.bar");
 }
 
 function point(event) {
@@ -372,31 +315,41 @@ function letGo() {
   drawPointed();
 }
 
-const STEPS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }; // [column, row]
-
 // Arrows walk over the bars; a column is one stop of the Tab key, at the bar that was last in use.
 function moveFocus(event) {
-  if (event.key === 'Escape') letGo();
+  if (event.key === "Escape") letGo();
   const bar = pressedBar(event);
-  if (!bar || !STEPS[event.key]) return;
+  if (!bar || !arrowOf(event)) return;
   event.preventDefault();
-  const [across, down] = STEPS[event.key];
+  const [down, across] = arrowOf(event);
   const column = columns[Number(bar.dataset.place) + across];
   const next = column && column.bars[Number(bar.dataset.rank) + down];
-  if (!next || next.bar.style.visibility === 'hidden' || column.column.classList.contains('failed')) return;
-  column.bars.forEach((one) => (one.bar.tabIndex = one === next ? 0 : -1));
+  if (!next || next.bar.style.visibility === "hidden" || column.column.classList.contains("failed")) return;
+  stopAt(column, next);
   next.bar.focus();
 }
 
-grid.addEventListener('click', (event) => {
+function stopAt(column, stop) {
+  stopTabAt(column.bars.map(({ bar }) => bar), stop.bar);
+}
+
+grid.addEventListener("click", (event) => {
   const bar = pressedBar(event);
   if (bar) choose(models[bar.dataset.place], Number(bar.dataset.rank));
 });
-grid.addEventListener('pointerover', point);
-grid.addEventListener('pointerleave', letGo);
-grid.addEventListener('focusin', point);
-grid.addEventListener('focusout', letGo);
-grid.addEventListener('keydown', moveFocus);
+grid.addEventListener("pointerover", point);
+grid.addEventListener("pointerleave", letGo);
+grid.addEventListener("focusin", point);
+grid.addEventListener("focusout", letGo);
+grid.addEventListener("keydown", moveFocus);
 
-draw();
-watch('value', draw);
+showValues({
+  page,
+  empty,
+  holdsSomething: ({ models }) => models.length,
+  show,
+  forget: () => {
+    models = [];
+    state.waiting = 0;
+  },
+});

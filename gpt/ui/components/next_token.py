@@ -12,7 +12,7 @@ def next_token(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
 
     The value is `{"text", "temperature", "top_k", "top_p", "empty", "models"}`: the shared text, where the reader's
     own sliders start (`top_k` 0 and `top_p` 1 cut nothing), the words for a page without models, and one to four
-    models. The sliders start anew only when a value brings other numbers than the value before it. Each model has
+    models. The sliders start again only when a value brings other numbers than the value before it. Each model has
 
     - "label", "note", "colour", "dash", and "error", a sentence that stands in place of the bars, or "";
     - "tokens" and "logits", in order of falling logit: all of a character model's, a BPE model's first 200;
@@ -26,4 +26,6 @@ def next_token(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     Events: `choose`, with `token`, its `rank` (place in "tokens") and the `model` (its label) it was chosen from, and
     `take_back`. Both expect a new value in return.
     """
-    return drawn_component("next_token", value, **options)
+    return drawn_component(
+        "next_token", value, shared=("parts", "values", "tokens", "numbers", "keys", "dashes", "cards"), **options
+    )

@@ -4,7 +4,6 @@
 const root = element.querySelector(".outcomes");
 const PATTERNS = ["solid", "striped", "outlined"]; // of the bars, state by state
 const SCALES = [0.1, 0.25, 0.5, 1]; // the longest bar is at most this probability
-const SVG = 'http://www.w3.org/2000/svg';
 
 const page = make(root, "div", "page");
 const empty = make(root, "p", "empty");
@@ -13,17 +12,6 @@ const bars = make(page, "div", "bars");
 const legend = make(bars, "div", "legend");
 const groups = make(bars, "div", "groups");
 const cards = make(page, "div", "cards");
-
-// ---- words ----
-
-function percentInWords(probability) {
-  if (probability === 0) return "0 %";
-  return probability < 0.0005 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`;
-}
-
-function shownText(text) {
-  return text.replace(/ +$/, (spaces) => "␣".repeat(spaces.length)).replaceAll("\n", "⏎\n");
-}
 
 // ---- bars ----
 
@@ -36,9 +24,9 @@ function makeBar(group, state, place, rank, scale) {
   const probability = state.probabilities[rank];
   const bar = make(group, "div", `bar ${PATTERNS[place]}`);
   bar.style.setProperty("--variant", state.colour);
-  bar.title = `${state.label}${state.note ? `, ${state.note}` : ""}: ${percentInWords(probability)}`;
+  bar.title = `${state.label}${state.note ? `, ${state.note}` : ""}: ${percent(probability)}`;
   make(make(bar, "span", "track"), "span", "amount").style.width = `${(100 * probability) / scale}%`;
-  make(bar, "span", "percent", percentInWords(probability));
+  make(bar, "span", "percent", percent(probability));
 }
 
 function drawBars({ tokens, states }) {
@@ -51,7 +39,7 @@ function drawBars({ tokens, states }) {
   make(heading, "span", "", `probability, bars up to ${100 * scale} %`);
   tokens.forEach((token, rank) => {
     const group = make(groups, "div", "group");
-    make(group, "span", "token", shownToken(token));
+    make(group, "span", "character", shownToken(token));
     const own = make(group, "div", "own-bars");
     states.forEach((state, place) => makeBar(own, state, place, rank, scale));
   });
@@ -59,22 +47,15 @@ function drawBars({ tokens, states }) {
 
 // ---- the name of a state, with its pattern and dash ----
 
-function makeSwatch(parent, place, dash) {
+function makeSwatches(parent, place, dash) {
   make(make(parent, "span", `sample ${PATTERNS[place]}`), "span", "amount");
-  const picture = document.createElementNS(SVG, "svg");
-  picture.setAttribute("class", "stroke");
-  picture.setAttribute("aria-hidden", "true");
-  const stroke = document.createElementNS(SVG, "line");
-  const line = { x1: 0, x2: 28, y1: 2, y2: 2, "stroke-dasharray": dash };
-  for (const [name, at] of Object.entries(line)) stroke.setAttribute(name, at);
-  picture.append(stroke);
-  parent.append(picture);
+  parent.append(dashSwatch(dash));
 }
 
 function makeName(parent, state, place) {
   const name = make(parent, "div", "name");
   name.style.setProperty("--variant", state.colour);
-  makeSwatch(name, place, state.dash);
+  makeSwatches(name, place, state.dash);
   make(name, "span", "label", state.label);
   if (state.note) make(name, "span", "quiet", state.note);
 }
@@ -98,21 +79,18 @@ function makeCard(state, place, promptEnd) {
 
 // ---- arrival of a value ----
 
-function receive() {
-  const value = valueAsObject(props.value);
-  const isEmpty = !value?.states?.length;
-  empty.hidden = !isEmpty;
-  page.hidden = isEmpty;
-  empty.textContent = value?.empty || "What comes next will appear here.";
-  if (!isEmpty) {
-    title.textContent = value.title ?? "";
-    title.hidden = !value.title;
-    drawBars(value);
-    cards.replaceChildren();
-    value.states.forEach((state, place) => makeCard(state, place, value.prompt_end));
-  }
-  countAsPainted();
+function show(value) {
+  title.textContent = value.title ?? "";
+  title.hidden = !value.title;
+  drawBars(value);
+  cards.replaceChildren();
+  value.states.forEach((state, place) => makeCard(state, place, value.prompt_end));
 }
 
-watch("value", receive);
-receive();
+showValues({
+  page,
+  empty,
+  invitation: "What comes next will appear here.",
+  holdsSomething: ({ states }) => states?.length,
+  show,
+});

@@ -1,4 +1,4 @@
-"""What a model expects and writes after a text, beside the same model with silent heads or another one."""
+"""What a model expects and writes after a text, beside the same model with heads ablated or another one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def outcomes(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     The value is what `outcomes_value` gives: `{"title", "tokens", "states", "prompt_end", "empty"}`. An event may
     return it as one JSON string, too.
     """
-    return drawn_component("outcomes", value, **options)
+    return drawn_component("outcomes", value, shared=("parts", "values", "tokens", "numbers", "dashes"), **options)
 
 
 def outcomes_value(

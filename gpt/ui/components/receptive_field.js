@@ -5,12 +5,10 @@ const root = element.querySelector(".receptive-field");
 const READABLE_CELL = 14; // CSS pixels of a cell in which a letter can be read
 const LARGEST_CELL = 40;
 const EDGE = 32; // height of the line above the rows, with the output, and of the one below, with the text
-const PAUSE_MS = 120; // other components may send one position after another
-const LONGEST_WAIT_MS = 15000;
 
 // `pointed` is the cell under the pointer or the keys, { row, position }; `asked` a position not answered yet.
 const state = { value: null, pointed: null, asked: null, whole: false };
-const timers = { ask: null, giveUp: null };
+const wait = makeWait(stopWaiting);
 let colours = null;
 let place = null; // the size of a cell and of the picture, in CSS pixels
 let paintedWidth = 0;
@@ -85,20 +83,16 @@ const pointer = make(box, "div", "pointer");
 const line = make(page, "p", "line");
 const legend = make(page, "div", "legend");
 const note = make(page, "p", "note");
-box.tabIndex = 0;
-box.setAttribute("role", "application");
-box.setAttribute("aria-label", "Receptive field: arrow keys move, Enter chooses a token, Escape lets go");
+makeKeyboardPlace(box, "Receptive field: arrow keys move, Enter chooses a token, Escape lets go");
 line.setAttribute("role", "status");
 
 function readColours() {
-  const style = getComputedStyle(root);
-  const named = (name) => style.getPropertyValue(`--${name}`).trim();
+  const named = variableOf(root);
   const [variant, ink, panel] = ["variant", "ink", "panel"].map((name) => channels(named(name)));
-  const hatches = { future: channels(named("hatch-future")), window: channels(named("hatch-window")) };
   const none = mix(panel, variant, 0.1); // the cone itself, where nothing was measured
   const full = mix(variant, ink, 0.55);
   const influence = (share) => (share < 0.5 ? mix(none, variant, 2 * share) : mix(variant, full, 2 * share - 1));
-  colours = { variant, ink, panel, influence, ...hatches, quiet: channels(named("quiet")) };
+  colours = { variant, ink, panel, influence, hatch: hatchColours(named), quiet: channels(named("quiet")) };
   root.style.setProperty("--influence-ramp", `linear-gradient(to right, ${css(none)}, ${css(variant)}, ${css(full)})`);
 }
 
@@ -119,10 +113,7 @@ function placePicture() {
 function makeBrush() {
   const height = place.bottom + EDGE;
   const ratio = Math.min(devicePixelRatio, 16000 / place.width);
-  canvas.width = Math.round(place.width * ratio);
-  canvas.height = Math.round(height * ratio);
-  canvas.style.width = `${place.width}px`;
-  canvas.style.height = `${height}px`;
+  sizeCanvas(canvas, place.width, height, ratio);
   const brush = canvas.getContext("2d");
   brush.scale(ratio, ratio);
   return brush;
@@ -137,9 +128,8 @@ function drawPicture() {
   const brush = makeBrush();
   const { cone, query, tokens } = state.value;
   const below = cone.slice(0, -1);
-  hatch(brush, "window", below.map(([first], row) => [row, 0, first]), -1);
-  const right = below.map(([, last], row) => [row, last + 1, tokens.length]);
-  hatch(brush, seesFuture() ? "window" : "future", right, seesFuture() ? -1 : 1);
+  hatch(brush, "window", below.map(([first], row) => [row, 0, first]));
+  hatch(brush, seesFuture() ? "window" : "future", below.map(([, last], row) => [row, last + 1, tokens.length]));
   brush.globalAlpha = state.asked === null ? 1 : 0.3; // it is another token's, soon
   drawInfluence(brush);
   drawCone(brush);
@@ -148,25 +138,13 @@ function drawPicture() {
   drawText(brush);
 }
 
-// Fills spans [row, from, to) with diagonals, as in the attention map.
-function hatch(brush, kind, spans, slope) {
+// Hatches spans [row, from, to), as in the attention map.
+function hatch(brush, kind, spans) {
   const region = new Path2D();
   for (const [row, from, to] of spans) {
     region.rect(from * place.cell, topOf(row), (to - from) * place.cell, place.height);
   }
-  brush.save();
-  brush.clip(region);
-  brush.fillStyle = css(colours[kind], 0.22);
-  brush.fillRect(0, 0, place.width, place.bottom);
-  brush.strokeStyle = css(colours[kind]);
-  brush.lineWidth = 1.5;
-  brush.beginPath();
-  for (let start = -place.bottom; start < place.width + place.bottom; start += 8) {
-    brush.moveTo(start, 0);
-    brush.lineTo(start + slope * place.bottom, place.bottom);
-  }
-  brush.stroke();
-  brush.restore();
+  fillHatched(brush, region, kind, colours.hatch[kind]);
 }
 
 // Cells keep a gap where there is room for one, so that rows read as rows.
@@ -183,20 +161,15 @@ function drawInfluence(brush) {
 }
 
 function drawCone(brush) {
-  const edge = new Path2D();
-  const { cone } = state.value;
-  cone.forEach(([first], row) => {
-    edge.lineTo(first * place.cell, topOf(row) + place.height);
-    edge.lineTo(first * place.cell, topOf(row));
-  });
-  [...cone.entries()].reverse().forEach(([row, [, last]]) => {
-    edge.lineTo((last + 1) * place.cell, topOf(row));
-    edge.lineTo((last + 1) * place.cell, topOf(row) + place.height);
-  });
-  edge.closePath();
+  const rows = state.value.cone.map(([first, last], row) => ({
+    left: first * place.cell,
+    right: (last + 1) * place.cell,
+    top: topOf(row),
+    bottom: topOf(row) + place.height,
+  }));
   brush.strokeStyle = css(colours.variant);
   brush.lineWidth = 2;
-  brush.stroke(edge);
+  brush.stroke(outlineOf(rows.reverse()));
 }
 
 function drawOutput(brush, query) {
@@ -213,18 +186,10 @@ function drawOutput(brush, query) {
 function drawBoxed(brush, words, middle, y, colour) {
   brush.font = `bold 13px ${getComputedStyle(canvas).fontFamily}`;
   const width = Math.max(18, brush.measureText(words).width + 8);
-  const x = Math.max(1, Math.min(place.width - width - 1, middle - width / 2));
-  brush.fillStyle = css(colours.panel);
-  brush.strokeStyle = css(colour);
-  brush.lineWidth = 2;
-  brush.beginPath();
-  brush.roundRect(x, y - 11, width, 22, 3);
-  brush.fill();
-  brush.stroke();
+  const x = between(middle, 1 + width / 2, place.width - width / 2 - 1);
+  drawPlate(brush, x, y, width, 22, { fill: css(colours.panel), stroke: css(colour) });
   brush.fillStyle = css(colours.ink);
-  brush.textAlign = "center";
-  brush.textBaseline = "middle";
-  brush.fillText(words, x + width / 2, y + 1);
+  writeWords(brush, words, x, y + 1);
 }
 
 // The text below the rows, with what is out of reach struck through; where cells are too small, positions instead.
@@ -270,17 +235,9 @@ function buildNames() {
 function buildLegend() {
   const { cone, query, reach, tokens } = state.value;
   legend.replaceChildren();
-  const ramp = make(legend, "div", "ramp");
-  make(ramp, "div", "", "measured influence relative to the row’s largest, square-root scale");
-  make(ramp, "div", "ramp-bar");
-  const ticks = make(ramp, "div", "ramp-ticks");
-  for (const share of [0, 0.25, 1]) make(ticks, "span", "", `${share}`);
+  makeRamp(legend, "measured influence relative to the row’s largest, square-root scale", [0, 0.25, 1]);
   const items = make(legend, "div", "legend-items");
-  const item = (swatch, words) => {
-    const made = make(items, "div", "legend-item");
-    make(made, "span", `swatch ${swatch}`);
-    make(made, "span", "", words);
-  };
+  const item = (swatch, words) => makeLegendItem(items, `swatch ${swatch}`, words);
   item("swatch-cone", "can reach this output");
   if (reach !== null) item("swatch-window", "outside the window");
   if (cone[0][1] === query && query < tokens.length - 1) item("swatch-future", "the future");
@@ -325,14 +282,11 @@ function toggleZoom() {
 
 // ---- choosing ----
 
-function choose(position, delay = 0) {
+function choose(position, rest = 0) {
   if (!state.value || !Number.isInteger(position) || position !== clamp(position, state.value.tokens.length)) return;
   if (position === (state.asked ?? state.value.query)) return;
   state.asked = position;
-  clearTimeout(timers.ask);
-  clearTimeout(timers.giveUp);
-  timers.ask = setTimeout(() => trigger("choose", { position }), delay);
-  timers.giveUp = setTimeout(stopWaiting, LONGEST_WAIT_MS);
+  wait.ask(() => trigger("choose", { position: state.asked }), rest);
   paint();
 }
 
@@ -358,20 +312,18 @@ function leave(event) {
   if (event.pointerType !== "touch") point(null);
 }
 
-const STEPS = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }; // [row, position]
-
 function pressKey(event) {
   if (event.key === "Escape") point(null);
   if ((event.key === "Enter" || event.key === " ") && state.pointed) {
     event.preventDefault();
     choose(state.pointed.position);
   }
-  const step = STEPS[event.key];
+  const step = arrowOf(event);
   if (!step) return;
   event.preventDefault(); // or the page would scroll
   const { tokens, cone, query } = state.value;
   const from = state.pointed ?? { row: 0, position: state.asked ?? query };
-  point({ row: clamp(from.row + step[0], cone.length), position: clamp(from.position + step[1], tokens.length) });
+  point({ row: clamp(from.row - step[0], cone.length), position: clamp(from.position + step[1], tokens.length) });
   scrollToPosition(state.pointed.position);
 }
 
@@ -384,7 +336,7 @@ function show(value) {
   state.value = value;
   if (value.query === state.asked) state.asked = null;
   if (state.pointed && state.pointed.row >= value.cone.length) state.pointed = null;
-  if (state.asked === null) Object.values(timers).forEach(clearTimeout);
+  if (state.asked === null) wait.isAnswered();
   root.style.setProperty("--variant", value.colour);
   title.textContent = value.label;
   rule.textContent = reachInWords(value);
@@ -393,26 +345,18 @@ function show(value) {
   else paint();
 }
 
-function receive() {
-  const value = valueAsObject(props.value);
-  const isEmpty = !value?.tokens?.length || !value.cone?.length;
-  empty.hidden = !isEmpty;
-  page.hidden = isEmpty;
-  empty.textContent = value?.empty || "What can reach one output will appear here.";
-  if (isEmpty) state.value = null;
-  else show(value);
-  countAsPainted();
-}
-
 box.addEventListener("pointermove", (event) => place && point(cellUnder(event)));
 box.addEventListener("pointerleave", leave);
 box.addEventListener("click", (event) => place && choose(cellUnder(event).position));
 box.addEventListener("keydown", (event) => place && pressKey(event));
-document.addEventListener("gpt-lab:query", ({ detail }) => choose(detail.position, PAUSE_MS));
+document.addEventListener("gpt-lab:query", ({ detail }) => choose(detail.position, REST_MS));
 new ResizeObserver(() => box.clientWidth !== paintedWidth && paintAndScroll()).observe(box);
-const modeObserver = new MutationObserver(paint);
-for (const part of [document.documentElement, document.body]) {
-  modeObserver.observe(part, { attributes: true, attributeFilter: ["class"] });
-}
-watch("value", receive);
-receive();
+whenColoursChange(paint);
+showValues({
+  page,
+  empty,
+  invitation: "What can reach one output will appear here.",
+  holdsSomething: ({ tokens, cone }) => tokens?.length && cone?.length,
+  show,
+  forget: () => (state.value = null),
+});

@@ -29,7 +29,25 @@ def receptive_field(value: dict[str, Any] | None = None, **options: Any) -> gr.H
     Event: `choose`, with `position`, when a token is pressed and when the document gets `gpt-lab:query` with `detail`
     {position}. It expects a value with that "query" in return. The page marks the token at once.
     """
-    return drawn_component("receptive_field", value, **options)
+    return drawn_component(
+        "receptive_field",
+        value,
+        shared=(
+            "parts",
+            "values",
+            "tokens",
+            "numbers",
+            "colours",
+            "canvas",
+            "keys",
+            "waiting",
+            "legends",
+            "hatches",
+            "switches",
+            "names",
+        ),
+        **options,
+    )
 
 
 def receptive_field_value(

@@ -1,66 +1,47 @@
 // How far a run is, what its models write, what they cost. `props.value` is what run_panel.py documents.
 // Samples of earlier evaluations stay, and one step is looked at in all models together.
 
-const root = element.querySelector('.run-panel');
+const root = element.querySelector(".run-panel");
+const LOOK_MS = 2000;
 const HEARTBEAT_MS = 10000;
+const LONGEST_WAIT_MS = 60000;
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
+const bar = make(root, "div", "bar");
+const filled = make(bar, "div", "filled");
+bar.setAttribute("role", "progressbar");
+bar.setAttribute("aria-label", "share of the run that is done");
+const sentence = make(root, "p", "sentence");
+sentence.setAttribute("role", "status");
 
-function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
-}
-
-const bar = node('div', 'bar');
-const filled = node('div', 'filled');
-bar.append(filled);
-bar.setAttribute('role', 'progressbar');
-bar.setAttribute('aria-label', 'share of the run that is done');
-const sentence = node('p', 'sentence');
-sentence.setAttribute('role', 'status');
-
-const writing = node('div', 'writing');
-const writingHead = node('div', 'head');
-const writingTitle = node('h3', '', 'What it writes');
-const scrubber = node('div', 'scrubber');
-const earlier = node('button', '', '◂');
-earlier.setAttribute('aria-label', 'earlier sample');
-const atStep = node('output', 'at-step');
-const later = node('button', '', '▸');
-later.setAttribute('aria-label', 'later sample');
-const range = node('input');
-range.type = 'range';
-range.min = 0;
-range.setAttribute('aria-label', 'which evaluation to read');
-scrubber.append(earlier, range, later, atStep);
-writingHead.append(writingTitle, scrubber);
-const samples = node('div', 'samples');
-writing.append(writingHead, samples);
+const writing = make(root, "div", "writing");
+const writingHead = make(writing, "div", "head");
+make(writingHead, "h3", "", "What it writes");
+const scrubber = make(writingHead, "div", "scrubber");
+const earlier = makeButton(scrubber, "◂", () => chooseIndex(Number(range.value) - 1));
+earlier.setAttribute("aria-label", "earlier sample");
+const range = make(scrubber, "input");
+Object.assign(range, { type: "range", min: 0 });
+range.setAttribute("aria-label", "which evaluation to read");
+const later = makeButton(scrubber, "▸", () => chooseIndex(Number(range.value) + 1));
+later.setAttribute("aria-label", "later sample");
+const atStep = make(scrubber, "output", "at-step");
+const samples = make(writing, "div", "samples");
 
 // What comes next, after a prompt of the reader's own.
-const guessing = node('div', 'guessing');
-const guessingHead = node('div', 'head');
-const question = node('label', '', 'Next character after ');
-const promptInput = node('input', 'prompt');
-promptInput.value = 'ROMEO:';
+const guessing = make(root, "div", "guessing");
+const guessingHead = make(guessing, "div", "head");
+make(guessingHead, "h3", "", "What it expects");
+const promptInput = make(make(guessingHead, "label", "", "Next character after "), "input", "prompt");
+promptInput.value = "ROMEO:";
 promptInput.maxLength = 200;
-question.append(promptInput);
-guessingHead.append(node('h3', '', 'What it expects'), question);
-const guessingNote = node('p', 'note');
-const guesses = node('div', 'guesses');
-guessing.append(guessingHead, guessingNote, guesses);
+const guessingNote = make(guessing, "p", "note");
+const guesses = make(guessing, "div", "guesses");
 
-const links = node('p', 'links');
-const costs = node('div', 'costs');
-const proof = node('details', 'proof');
-proof.append(node('summary', '', 'What was equal'));
-const proofList = node('dl');
-proof.append(proofList);
-root.append(bar, sentence, writing, guessing, costs, proof, links);
+const costs = make(root, "div", "costs");
+const proof = make(root, "details", "proof");
+make(proof, "summary", "", "What was equal");
+const proofList = make(proof, "dl");
+const links = make(root, "p", "links");
 
 let chosenStep = null; // null follows the newest sample
 
@@ -72,14 +53,14 @@ function stepsOf(value) {
 
 function chooseIndex(index) {
   const steps = stepsOf(props.value);
-  const bounded = Math.max(0, Math.min(steps.length - 1, index));
+  const bounded = clamp(index, steps.length);
   chosenStep = bounded === steps.length - 1 ? null : steps[bounded];
   drawSamples(props.value);
 }
 
 function sampleAt(model, step) {
   const upTo = model.samples.filter(([at]) => at <= step);
-  return upTo.length ? upTo[upTo.length - 1][1] : '';
+  return upTo.length ? upTo[upTo.length - 1][1] : "";
 }
 
 function drawSamples(value) {
@@ -92,54 +73,41 @@ function drawSamples(value) {
   range.value = index;
   earlier.disabled = index === 0;
   later.disabled = index === steps.length - 1;
-  setText(atStep, `step ${steps[index].toLocaleString('en')}`);
+  setText(atStep, `step ${grouped(steps[index])}`);
   while (samples.children.length > value.models.length) samples.lastChild.remove();
   while (samples.children.length < value.models.length) {
-    const card = node('section', 'card');
-    const heading = node('h4');
-    heading.append(node('span', 'swatch'), node('span', 'label'));
-    card.append(heading, node('pre'));
-    samples.append(card);
+    const card = make(samples, "section", "card");
+    make(make(card, "h4"), "span", "label");
+    make(card, "pre");
   }
   value.models.forEach((model, position) => {
     const card = samples.children[position];
-    card.style.setProperty('--model-colour', model.colour);
-    setText(card.querySelector('.label'), model.label);
-    setText(card.querySelector('pre'), sampleAt(model, steps[index]).replace(/^\n+/, ''));
+    card.style.setProperty("--variant", model.colour);
+    setText(card.querySelector(".label"), model.label);
+    setText(card.querySelector("pre"), sampleAt(model, steps[index]).replace(/^\n+/, ""));
   });
 }
 
 function drawCosts(value) {
   const names = value.models.length ? value.models[0].facts.map(([name]) => name) : [];
   costs.hidden = names.length === 0;
-  const table = node('table');
-  const head = table.createTHead().insertRow();
-  ['', ...names].forEach((name) => {
-    const cell = node('th', '', name);
-    cell.scope = 'col';
-    head.append(cell);
-  });
-  const body = table.createTBody();
-  value.models.forEach((model) => {
-    const row = body.insertRow();
-    row.style.setProperty('--model-colour', model.colour);
-    const label = node('th');
-    label.scope = 'row';
-    label.append(node('span', 'swatch'), node('span', 'label', model.label));
-    row.append(label);
-    model.facts.forEach(([, fact]) => row.insertCell().append(fact));
-  });
-  costs.replaceChildren(table);
+  costs.replaceChildren();
+  const body = makeTable(costs, ["", ...names]);
+  for (const model of value.models) {
+    const name = [node("span", "swatch"), node("span", "label", model.label)];
+    const row = makeRow(body, name, model.facts.map(([, fact]) => fact));
+    row.style.setProperty("--variant", model.colour);
+  }
 }
 
 function drawProof(value) {
   proof.hidden = value.proof.length === 0;
-  proofList.replaceChildren(...value.proof.flatMap(([name, text]) => [node('dt', '', name), node('dd', '', text)]));
+  proofList.replaceChildren(...value.proof.flatMap(([name, text]) => [node("dt", "", name), node("dd", "", text)]));
 }
 
-// --- What it expects ---------------------------------------------------------------------------------------
+// ---- what it expects ----
 
-let asked = ''; // the run, its newest evaluation and the prompt that the bars are of
+let asked = ""; // the run, its newest evaluation and the prompt that the bars are of
 
 // Asks again when there is a newer evaluation or another prompt; the answer may come after a later question's.
 async function askForGuesses() {
@@ -152,68 +120,63 @@ async function askForGuesses() {
   if (question === asked) drawGuesses(answer);
 }
 
-const VISIBLE = { ' ': '␣', '\n': '⏎', '\t': '⇥' };
-
 function drawGuesses(answer) {
-  setText(guessingNote, answer.error || '');
+  setText(guessingNote, answer.error || "");
   guesses.replaceChildren(...(answer.models || []).map(guessCard));
 }
 
 function guessCard(model) {
-  const card = node('section', 'card');
-  card.style.setProperty('--model-colour', model.colour);
-  const list = node('ol');
-  model.bars.filter(([, probability]) => probability >= 0.0005).forEach(([character, probability]) => {
-    const row = node('li');
-    const track = node('span', 'track');
-    const amount = node('span', 'amount');
-    amount.style.width = `${100 * probability}%`;
-    track.append(amount);
-    row.append(node('span', 'character', VISIBLE[character] || character), track);
-    row.append(node('span', 'percent', `${(100 * probability).toFixed(1)} %`));
-    list.append(row);
-  });
-  card.append(node('h4', '', model.label), list);
+  const card = node("section", "card");
+  card.style.setProperty("--variant", model.colour);
+  make(card, "h4", "", model.label);
+  const list = make(card, "ol");
+  for (const [character, probability] of model.bars.filter(([, probability]) => probability >= 0.0005)) {
+    const row = make(list, "li");
+    make(row, "span", "character", shownToken(character));
+    make(make(row, "span", "track"), "span", "amount").style.width = `${100 * probability}%`;
+    make(row, "span", "percent", percent(probability));
+  }
   return card;
 }
 
 let typing = 0;
-promptInput.addEventListener('input', () => {
+promptInput.addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(askForGuesses, 300);
 });
 
-// --- Links -------------------------------------------------------------------------------------------------
+// ---- links ----
 
 function drawLinks(run) {
   links.hidden = !run;
   if (!run || links.dataset.run === run) return;
   links.dataset.run = run;
   const linkTo = (words, query) => {
-    const link = node('a', '', words);
+    const link = node("a", "", words);
     link.href = `${window.location.origin}${window.location.pathname}?${query}`;
     return link;
   };
-  links.replaceChildren(linkTo('Link to this run', `run=${run}`), ' · ', linkTo('for watching only', `run=${run}&hands=off`));
+  links.replaceChildren(linkTo("Link to this run", `run=${run}`), " · ", linkTo("for watching only", `run=${run}&hands=off`));
 }
 
 // The address names the run, so that reloading or sharing it leads back here.
 function keepInAddress(run) {
   const address = new URL(window.location.href);
-  if (!run || address.searchParams.get('run') === run) return;
-  address.searchParams.set('run', run);
-  window.history.replaceState(window.history.state, '', address);
+  if (!run || address.searchParams.get("run") === run) return;
+  address.searchParams.set("run", run);
+  window.history.replaceState(window.history.state, "", address);
 }
 
 function draw() {
   const value = props.value;
   if (!value) return;
+  drawings += 1;
   keepInAddress(value.run);
-  bar.style.visibility = value.share === null ? 'hidden' : 'visible';
+  bar.style.visibility = value.share === null ? "hidden" : "visible";
   filled.style.width = `${100 * (value.share || 0)}%`;
-  bar.setAttribute('aria-valuenow', Math.round(100 * (value.share || 0)));
+  bar.setAttribute("aria-valuenow", Math.round(100 * (value.share || 0)));
   setText(sentence, value.sentence);
-  sentence.classList.toggle('error', value.is_error);
+  sentence.classList.toggle("error", value.is_error);
   drawSamples(value);
   drawCosts(value);
   drawProof(value);
@@ -221,15 +184,56 @@ function draw() {
   askForGuesses();
 }
 
-earlier.addEventListener('click', () => chooseIndex(Number(range.value) - 1));
-later.addEventListener('click', () => chooseIndex(Number(range.value) + 1));
-range.addEventListener('input', () => chooseIndex(Number(range.value)));
+range.addEventListener("input", () => chooseIndex(Number(range.value)));
 
-// A run goes on while somebody says they are watching; a closed or frozen page says nothing.
-const heartbeat = setInterval(() => {
-  if (!element.isConnected) clearInterval(heartbeat);
-  else if (props.value && props.value.run) server.still_watching({ run: props.value.run });
-}, HEARTBEAT_MS);
+// --- Whether this page is still told ---------------------------------------------------------------------------
+
+// A run goes on while somebody says they are watching; a closed or frozen page says nothing. The server answers with the
+// run's version. A page that shows another one, and is told nothing, has lost its watch, and asks for another.
+let drawings = 0;
+let drawingsSeen = 0;
+let askedAt = performance.now();
+let wait = LOOK_MS; // from one question to the next, while nothing is drawn
+let timesBehind = 0;
+let isAsking = false;
+
+async function look() {
+  if (!element.isConnected) {
+    clearInterval(looking);
+    return;
+  }
+  const run = props.value && props.value.run;
+  if (!run || isAsking) return;
+  const since = performance.now() - askedAt;
+  if (drawings !== drawingsSeen) {
+    drawingsSeen = drawings;
+    wait = LOOK_MS;
+    timesBehind = 0;
+    if (since < HEARTBEAT_MS) return;
+  } else if (since < wait) {
+    return;
+  }
+  isAsking = true;
+  const version = await server.still_watching({ run });
+  isAsking = false;
+  askedAt = performance.now();
+  if (drawings !== drawingsSeen || version === null || version === undefined) return; // told meanwhile, or not answered
+  if (version === props.value.version) {
+    timesBehind = 0;
+    wait = Math.min(2 * wait, HEARTBEAT_MS);
+    return;
+  }
+  timesBehind += 1;
+  if (timesBehind % 2 === 0) {
+    wait = Math.min(LOOK_MS * 2 ** (timesBehind / 2), LONGEST_WAIT_MS);
+    trigger("watch_again", {});
+  } else {
+    wait = LOOK_MS; // at first the news may be on its way; later a new watch has brought nothing, nor would another
+    if (timesBehind > 1) window.gptLabStream?.renew();
+  }
+}
+
+const looking = setInterval(look, LOOK_MS);
 
 draw();
-watch('value', draw);
+watch("value", draw);

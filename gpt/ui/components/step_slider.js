@@ -2,15 +2,14 @@
 // drags, only the last place is asked for, and playing waits for each step's answer.
 
 const root = element.querySelector(".step-slider");
-const PAUSE_MS = 120; // a slider that rests this long is where its reader wants it
 const SHORTEST_STEP_MS = 700; // so that each step can be looked at while playing
-const LONGEST_WAIT_MS = 15000;
 const MOST_TICKS = 10;
 
 // `index` is where the slider stands; `asked` is the step whose answer is awaited, or null,
 // and `movedAt` when it was asked for.
 const state = { steps: [], index: 0, label: "", asked: null, playing: false, movedAt: 0 };
-const timers = { ask: null, play: null, giveUp: null };
+const wait = makeWait(stopWaiting);
+let playing = null; // the timer of the next step
 
 // ---- the page's parts, made once ----
 
@@ -34,10 +33,6 @@ ticks.setAttribute("aria-hidden", "true");
 
 // ---- drawing ----
 
-function stepInWords(number) {
-  return number.toLocaleString("en-US");
-}
-
 // A tick stands under the middle of the slider's thumb, which is 16 px wide.
 function buildTicks(steps) {
   const last = steps.length - 1;
@@ -46,16 +41,16 @@ function buildTicks(steps) {
   steps.forEach((number, index) => {
     if (steps.length > MOST_TICKS && index % Math.ceil(steps.length / MOST_TICKS) && index !== last) return;
     const share = index / last;
-    make(ticks, "span", "tick", stepInWords(number)).style.left = `calc(${100 * share}% + ${8 - 16 * share}px)`;
+    make(ticks, "span", "tick", grouped(number)).style.left = `calc(${100 * share}% + ${8 - 16 * share}px)`;
   });
 }
 
 function paint() {
   const { steps, index } = state;
   range.value = index;
-  range.setAttribute("aria-valuetext", `step ${stepInWords(steps[index])}`);
+  range.setAttribute("aria-valuetext", `step ${grouped(steps[index])}`);
   label.textContent = state.label ? `${state.label}: ` : "";
-  step.textContent = `step ${stepInWords(steps[index])}`;
+  step.textContent = `step ${grouped(steps[index])}`;
   waiting.textContent = state.asked === null ? "" : "loading…";
   earlier.disabled = index === 0;
   later.disabled = index === steps.length - 1;
@@ -65,14 +60,11 @@ function paint() {
 
 // ---- asking ----
 
-function moveTo(index, delay = 0) {
+function moveTo(index, rest = 0) {
   state.index = clamp(index, state.steps.length);
   state.asked = state.steps[state.index];
   state.movedAt = Date.now();
-  clearTimeout(timers.ask);
-  clearTimeout(timers.giveUp);
-  timers.ask = setTimeout(() => trigger("choose_step", { step: state.asked }), delay);
-  timers.giveUp = setTimeout(stopWaiting, LONGEST_WAIT_MS);
+  wait.ask(() => trigger("choose_step", { step: state.asked }), rest);
   paint();
 }
 
@@ -89,7 +81,7 @@ function stepBy(count) {
 function slide() {
   const index = Number(range.value); // before stopping paints the old one again
   stop();
-  moveTo(index, PAUSE_MS);
+  moveTo(index, REST_MS);
 }
 
 // ---- playing ----
@@ -109,7 +101,7 @@ function playNext() {
 
 function stop() {
   state.playing = false;
-  clearTimeout(timers.play);
+  clearTimeout(playing);
   if (state.steps.length > 1) paint();
 }
 
@@ -132,13 +124,12 @@ function showOrHide(isShown) {
 }
 
 function settle() {
-  const wait = state.movedAt + SHORTEST_STEP_MS - Date.now();
-  clearTimeout(timers.ask);
-  clearTimeout(timers.giveUp);
+  const rest = state.movedAt + SHORTEST_STEP_MS - Date.now();
+  wait.isAnswered();
   state.asked = null;
   if (!state.playing) return;
-  clearTimeout(timers.play);
-  timers.play = setTimeout(playNext, Math.max(0, wait));
+  clearTimeout(playing);
+  playing = setTimeout(playNext, Math.max(0, rest));
 }
 
 function receive() {

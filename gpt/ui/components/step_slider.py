@@ -17,4 +17,6 @@ def step_slider(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     Event: `choose_step`, with `step`. It expects the same value in return with the "index" of that step, once the
     pictures show it: the slider moves at once, and playing goes on only when the answer has come.
     """
-    return drawn_component("step_slider", value, **options)
+    return drawn_component(
+        "step_slider", value, shared=("parts", "values", "numbers", "waiting", "switches"), **options
+    )

@@ -21,4 +21,9 @@ def surprise_text(value: dict[str, Any] | None = None, **options: Any) -> gr.HTM
     An event returns this dict, or the same as one JSON string. For more than some hundred tokens only the string is
     quick: Gradio walks through every number of a dict on its way (3 s for two models and 5,000 tokens, not 0.7 s).
     """
-    return drawn_component("surprise_text", value, **options)
+    return drawn_component(
+        "surprise_text",
+        value,
+        shared=("parts", "values", "tokens", "numbers", "keys", "tables", "legends", "dashes", "cards"),
+        **options,
+    )

@@ -1,53 +1,27 @@
 // Texts side by side. `props.value` is what text_columns.py documents.
 // Columns are kept between updates, so that a reader's selection and scroll position survive the next character.
 
-const root = element.querySelector('.text-columns');
+const root = element.querySelector(".text-columns");
 let columns = []; // the parts of each column on the page
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-// A short line in the model's colour and dash, as on the loss chart.
-function dashedLine() {
-  const make = (name, attributes) => {
-    const made = document.createElementNS('http://www.w3.org/2000/svg', name);
-    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-    return made;
-  };
-  const swatch = make('svg', { class: 'swatch', width: 28, height: 8, 'aria-hidden': 'true' });
-  swatch.append(make('line', { x1: 0, x2: 28, y1: 4, y2: 4 }));
-  return swatch;
-}
-
 function makeColumn() {
-  const column = node('section', 'column');
-  const heading = node('h3');
-  const swatch = dashedLine();
-  const label = node('span', 'label');
-  heading.append(swatch, label);
-  const note = node('p', 'note');
-  const paper = node('div', 'paper');
+  const column = node("section", "card column");
+  const heading = make(column, "h3");
+  const swatch = dashSwatch();
+  heading.append(swatch);
+  const label = make(heading, "span", "label");
+  const note = make(column, "p", "note");
+  const paper = make(column, "div", "paper");
   paper.tabIndex = 0; // so that a long text can be scrolled with the keyboard
-  const prompt = node('span', 'prompt');
-  const text = node('span', 'text');
-  paper.append(prompt, text);
-  const facts = node('dl', 'facts');
-  column.append(heading, note, paper, facts);
+  const prompt = make(paper, "span", "prompt");
+  const text = make(paper, "span", "text");
+  const facts = make(column, "dl", "facts");
   return { column, swatch, label, note, paper, prompt, text, facts };
 }
 
-// Only what has changed is written: setting equal text would drop the reader's selection.
-function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
-}
-
 function fillColumn(parts, data) {
-  parts.column.style.setProperty('--column-colour', data.colour);
-  parts.swatch.firstChild.setAttribute('stroke-dasharray', data.dash || 'none');
+  parts.column.style.setProperty("--variant", data.colour);
+  parts.swatch.firstChild.setAttribute("stroke-dasharray", data.dash || "none");
   setText(parts.label, data.label);
   setText(parts.note, data.note);
   setText(parts.prompt, data.prompt);
@@ -59,27 +33,27 @@ function fillColumn(parts, data) {
     parts.text.textContent = data.text;
   }
   if (wasAtEnd) parts.paper.scrollTop = parts.paper.scrollHeight;
-  parts.paper.setAttribute('aria-label', `what ${data.label} writes`);
+  parts.paper.setAttribute("aria-label", `what ${data.label} writes`);
   fillFacts(parts.facts, data.facts);
 }
 
 function fillFacts(list, facts) {
   while (list.children.length > 2 * facts.length) list.lastChild.remove();
-  while (list.children.length < 2 * facts.length) list.append(node('dt'), node('dd'));
+  while (list.children.length < 2 * facts.length) list.append(node("dt"), node("dd"));
   facts.forEach(([name, value], index) => {
     setText(list.children[2 * index], name);
     setText(list.children[2 * index + 1], value);
   });
 }
 
-// --- To take away: the texts as they stand, as words, data or a picture ------------------------------------
+// ---- to take away: the texts as they stand, as words, data or a picture ----
 
 function asText(value) {
   const part = ({ label, note, prompt, text, facts }) => {
     const lines = facts.map(([name, fact]) => `${name}: ${fact}`);
-    return [`${label} (${note})`, '', prompt + text, '', ...lines].join('\n');
+    return [`${label} (${note})`, "", prompt + text, "", ...lines].join("\n");
   };
-  return value.columns.map(part).join('\n\n----\n\n');
+  return value.columns.map(part).join("\n\n----\n\n");
 }
 
 function asJson(value) {
@@ -89,21 +63,21 @@ function asJson(value) {
 
 // Words broken into lines of at most so many characters, as the page breaks them: anywhere, if need be.
 function wrapped(text, most) {
-  return text.split('\n').flatMap((line) => line.match(new RegExp(`.{1,${most}}`, 'gsu')) || ['']);
+  return text.split("\n").flatMap((line) => line.match(new RegExp(`.{1,${most}}`, "gsu")) || [""]);
 }
 
 function asPicture(value) {
   const [width, padding, lineHeight, characters] = [440, 24, 20, 48];
   const bodies = value.columns.map(({ prompt, text }) => wrapped(prompt + text, characters));
-  const picture = document.createElement('canvas');
+  const picture = document.createElement("canvas");
   const scale = 2; // sharp on a slide
   const height = 2 * padding + (4 + Math.max(...bodies.map((lines) => lines.length))) * lineHeight;
   picture.width = scale * (width * bodies.length + padding);
   picture.height = scale * height;
-  const pen = picture.getContext('2d');
+  const pen = picture.getContext("2d");
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   pen.scale(scale, scale);
-  pen.fillStyle = colour('--panel');
+  pen.fillStyle = colour("--panel");
   pen.fillRect(0, 0, picture.width, picture.height);
   value.columns.forEach(({ label, note }, index) => {
     const left = padding + index * width;
@@ -115,15 +89,15 @@ function asPicture(value) {
     };
     pen.fillStyle = swatch;
     pen.fillRect(left, padding - 8, width - padding, 3);
-    write(label, 0, '600 15px sans-serif', colour('--ink'));
-    write(note, 1, '13px sans-serif', colour('--quiet'));
-    bodies[index].forEach((line, row) => write(line, row + 3, '14px monospace', colour('--ink')));
+    write(label, 0, "600 15px sans-serif", colour("--ink"));
+    write(note, 1, "13px sans-serif", colour("--quiet"));
+    bodies[index].forEach((line, row) => write(line, row + 3, "14px monospace", colour("--ink")));
   });
   return picture;
 }
 
 function save(name, blob) {
-  const link = node('a');
+  const link = node("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
@@ -133,35 +107,30 @@ function save(name, blob) {
 async function copyText(button) {
   try {
     await navigator.clipboard.writeText(asText(props.value));
-    setText(button, 'Copied');
+    setText(button, "Copied");
   } catch {
-    setText(button, 'The browser does not allow it'); // a page without https, say
+    setText(button, "The browser does not allow it"); // a page without https, say
   }
-  setTimeout(() => setText(button, 'Copy text'), 2000);
+  setTimeout(() => setText(button, "Copy text"), 2000);
 }
 
-const takeAway = node('div', 'take-away');
-[
-  ['Copy text', copyText],
-  ['Save as JSON', () => save('compare.json', new Blob([asJson(props.value)], { type: 'application/json' }))],
-  ['Save as picture', () => asPicture(props.value).toBlob((blob) => save('compare.png', blob))],
-].forEach(([words, act]) => {
-  const button = node('button', '', words);
-  button.addEventListener('click', () => act(button));
-  takeAway.append(button);
-});
-element.append(takeAway);
+const takeAway = make(element, "div", "take-away");
+for (const [words, act] of [
+  ["Copy text", copyText],
+  ["Save as JSON", () => save("compare.json", new Blob([asJson(props.value)], { type: "application/json" }))],
+  ["Save as picture", () => asPicture(props.value).toBlob((blob) => save("compare.png", blob))],
+]) {
+  const button = makeSwitch(takeAway, words, () => act(button));
+}
 
-// --- Drawing -----------------------------------------------------------------------------------------------
-
-
+// ---- drawing ----
 
 function draw() {
-  const value = props.value || { columns: [], empty: '' };
+  const value = props.value || { columns: [], empty: "" };
   takeAway.hidden = value.columns.length === 0;
   if (value.columns.length === 0) {
     columns = [];
-    root.replaceChildren(node('p', 'empty', value.empty));
+    root.replaceChildren(node("p", "empty", value.empty));
     return;
   }
   if (columns.length !== value.columns.length) {
@@ -172,4 +141,4 @@ function draw() {
 }
 
 draw();
-watch('value', draw);
+watch("value", draw);

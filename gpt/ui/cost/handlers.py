@@ -10,22 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from gpt.runs.limits import (
-    LARGEST_TIMED_WINDOW,
-    LONGEST_TIMING_LINE,
-    MOST_COMPARED,
-)
+from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE, MOST_COMPARED
 from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
-from gpt.ui.cost.settings import (
-    VARIANT_CONTEXTS,
-    TimingSettings,
-)
+from gpt.ui.cost.settings import TimingSettings
 from gpt.ui.requests import one_sentence, require_choice, require_whole
-from gpt.ui.train.settings import SIZES
+from gpt.ui.sizes import COUNTED_CONTEXTS, SIZES
 
+# What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
-    from gpt.ui.cost.views import AttentionTiming
-
+    from gpt.ui.cost.cache_view import CacheMeasurement
+    from gpt.ui.cost.timing_view import AttentionTiming
 
 SECONDS_BETWEEN_UPDATES = 0.25
 CHOSEN_MODELS = "the models chosen above"
@@ -34,7 +28,7 @@ _SECONDS_TO_STOP = 0.1  # how often a measurement under way looks whether it is 
 
 @dataclass(eq=False)
 class _Place:
-    """A place in the line of those who measure time; the first in it measures."""
+    """A place in the queue of those who measure time; the first in it measures."""
 
     session: str | None
     timing: AttentionTiming
@@ -48,17 +42,15 @@ class CostHandlers:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self._line: list[_Place] = []
+        self._queue: list[_Place] = []
         self._alone = threading.Lock()  # a call that nobody waits for any more still ends before the next one begins
 
     # ---- time ----
 
     def preview(self, *controls: Any) -> str:
         """What is computed of the time, before it is measured: for `cost_chart`."""
-        from gpt.ui.cost.views import AttentionTiming
-
         with one_sentence():
-            return AttentionTiming(TimingSettings(*controls)).preview()
+            return self._timing(*controls).preview()
 
     async def measure_time(
         self, window_size: Any, passes: Any, longest: Any, request: gr.Request | None = None
@@ -71,14 +63,12 @@ class CostHandlers:
             longest: T of the longest text, one of `LONGEST`.
             request: whose press this is; `stop` of the same session ends it.
         """
-        from gpt.ui.cost.views import AttentionTiming
-
         with one_sentence():
-            timing = AttentionTiming(TimingSettings(window_size, passes, longest), self._alone)
-            if len(self._line) >= LONGEST_TIMING_LINE:
-                raise ValueError(f"{LONGEST_TIMING_LINE} others are in line to measure; try again in a minute")
+            timing = self._timing(window_size, passes, longest)
+            if len(self._queue) >= LONGEST_TIMING_LINE:
+                raise ValueError(f"{LONGEST_TIMING_LINE} others are in the queue to measure; try again in a minute")
         place = _Place(getattr(request, "session_hash", None), timing)
-        self._line.append(place)
+        self._queue.append(place)
         try:
             async for view in self._wait(place):
                 yield view
@@ -89,7 +79,12 @@ class CostHandlers:
                 yield timing.view()
         finally:
             timing.stop()
-            self._line.remove(place)
+            self._queue.remove(place)
+
+    def _timing(self, *controls: Any) -> AttentionTiming:
+        from gpt.ui.cost.timing_view import AttentionTiming
+
+        return AttentionTiming(TimingSettings(*controls), self._alone)
 
     async def _work(self, timing: AttentionTiming) -> None:
         """Measure for a moment, in a thread; when it is stopped, the call under way is not waited for."""
@@ -104,18 +99,18 @@ class CostHandlers:
     async def _wait(self, place: _Place) -> AsyncIterator[str]:
         """Until the place is the first; yields a chart that says how many are before it."""
         told = None
-        while (before := self._line.index(place)) and not place.timing.is_stopped:
+        while (before := self._queue.index(place)) and not place.timing.is_stopped:
             if before != told:
                 told = before
-                yield place.timing.view_in_line(before)
+                yield place.timing.view_in_queue(before)
             await asyncio.sleep(_SECONDS_TO_STOP)
         if not place.timing.is_stopped:
-            yield place.timing.view_in_line(0)
+            yield place.timing.view_in_queue(0)
 
     async def stop(self, request: gr.Request | None = None) -> None:
-        """End what this visitor measures, or their place in the line."""
+        """End what this visitor measures, or their place in the queue."""
         session = getattr(request, "session_hash", None)
-        for place in list(self._line):
+        for place in list(self._queue):
             if place.session == session:
                 place.timing.stop()
 
@@ -123,10 +118,8 @@ class CostHandlers:
 
     def preview_cache(self, names: Any) -> str:
         """What the cache of each model takes by formula: for `cost_chart`."""
-        from gpt.ui.cost.views import CacheMeasurement
-
         with one_sentence():
-            return CacheMeasurement(self._models(names)).view()
+            return self._cache(names).view()
 
     async def measure_cache(self, names: Any) -> AsyncIterator[str]:
         """Let models write, and measure the keys and values they hold; yields the chart as it grows.
@@ -134,13 +127,16 @@ class CostHandlers:
         Args:
             names: of the models, as the catalogue knows them.
         """
-        from gpt.ui.cost.views import CacheMeasurement
-
         with one_sentence():
-            cache = CacheMeasurement(await asyncio.to_thread(self._models, names))
+            cache = await asyncio.to_thread(self._cache, names)
         while not cache.is_over:
             await asyncio.to_thread(cache.write_for, SECONDS_BETWEEN_UPDATES)
             yield cache.view()
+
+    def _cache(self, names: Any) -> CacheMeasurement:
+        from gpt.ui.cost.cache_view import CacheMeasurement
+
+        return CacheMeasurement(self.catalogue.chosen(names))
 
     # ---- parts ----
 
@@ -149,18 +145,18 @@ class CostHandlers:
 
         Args:
             of: one of the sizes, for every variant at it, or `CHOSEN_MODELS`.
-            context_length: of the variants, one of `VARIANT_CONTEXTS`.
+            context_length: of the variants, one of `COUNTED_CONTEXTS`.
             window_size: of the variants that have a window.
             names: of the chosen models, as the catalogue knows them.
         """
-        from gpt.ui.cost.views import parts_view, variants_at
+        from gpt.ui.cost.parts_view import parts_view, variants_at
 
         with one_sentence():
             require_choice("what is counted", of, [*SIZES, CHOSEN_MODELS])
             if of == CHOSEN_MODELS:
-                chosen = [(_with_context(ready), ready.model) for ready in self._models(names)]
+                chosen = [(_with_context(ready), ready.model) for ready in self.catalogue.chosen(names)]
                 return parts_view(chosen, "Each model for a text that fills its own context.")
-            require_choice("the context", context_length, VARIANT_CONTEXTS)
+            require_choice("the context", context_length, COUNTED_CONTEXTS)
             window = require_whole("window", window_size, 1, LARGEST_TIMED_WINDOW)
             models = variants_at(of, context_length, window)
             about = (
@@ -189,13 +185,6 @@ class CostHandlers:
             _or_skip(self.preview_cache, chosen),
             _or_skip(self.count_parts, of, context_length, timing[0] if timing else None, chosen),
         )
-
-    def _models(self, names: Any) -> list[ReadyModel]:
-        if not isinstance(names, list) or not names:
-            raise ValueError("no model is chosen; choose at least one")
-        if len(names) > MOST_COMPARED:
-            raise ValueError(f"{len(names)} models are chosen; at most {MOST_COMPARED} fit side by side")
-        return [self.catalogue.get(name) for name in names]
 
 
 def _with_context(ready: ReadyModel) -> str:

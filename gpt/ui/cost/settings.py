@@ -14,7 +14,6 @@ PASSES = {"forward and backward": True, "forward only": False}
 SHORTEST = 64
 LONGEST = (512, 1024, 2048, 4096)
 WIDTH, HEADS = 128, 4
-VARIANT_CONTEXTS = (64, 256, 1024, 4096)
 
 
 @dataclass(frozen=True)

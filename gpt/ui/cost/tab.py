@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
-from gpt.runs.limits import (
-    LARGEST_TIMED_WINDOW,
-    MOST_CACHED_TOKENS,
-    MOST_COMPARED,
-    MOST_TIMING_SECONDS,
-)
+from gpt.runs.limits import LARGEST_TIMED_WINDOW, MOST_CACHED_TOKENS, MOST_COMPARED, MOST_TIMING_SECONDS
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.cost_bars import cost_bars
 from gpt.ui.components.cost_chart import cost_chart
 from gpt.ui.cost.handlers import CHOSEN_MODELS, CostHandlers
-from gpt.ui.cost.settings import (
-    HEADS,
-    LONGEST,
-    PASSES,
-    VARIANT_CONTEXTS,
-    WIDTH,
-)
+from gpt.ui.cost.settings import HEADS, LONGEST, PASSES, WIDTH
+from gpt.ui.layout import section
 from gpt.ui.requests import leave_checks_to_handlers
-from gpt.ui.train.settings import SIZES, SMALL
-
-if TYPE_CHECKING:
-    pass
-
+from gpt.ui.sizes import COUNTED_CONTEXT, COUNTED_CONTEXTS, SIZES, SMALL, TIMED_WINDOW
 
 _EMPTY_PARTS = '{"blocks": [], "empty": "Choose a size: what each part of a model costs will appear here."}'
-
-
-def _section(title: str, explanation: str) -> None:
-    """A heading on the page, with a line that says what stands below it."""
-    gr.HTML(f"<h2>{title}</h2><p>{explanation}</p>", elem_classes="section")
 
 
 def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
@@ -48,14 +29,19 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
     """
     handlers = CostHandlers(catalogue)
     choices = catalogue.choices([], snapshots=False)
-    _section("Time", "Of one attention layer, against the length of its text: full, and with a window.")
+    section("Time", "Of one attention layer, against the length of its text: full, and with a window.")
     with gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
             with gr.Row(elem_classes=["buttons", "phone-1"]):
                 measure = gr.Button("Measure", variant="primary")
                 stop = gr.Button("Stop")
             window_size = gr.Slider(
-                1, LARGEST_TIMED_WINDOW, value=64, step=1, label="Window", info="Keys a query may see, itself included."
+                1,
+                LARGEST_TIMED_WINDOW,
+                value=TIMED_WINDOW,
+                step=1,
+                label="Window",
+                info="Keys a query may see, itself included.",
             )
             passes = gr.Radio(
                 list(PASSES),
@@ -78,7 +64,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
                 )
         with gr.Column(elem_classes="picture"):
             times = cost_chart(elem_id="time-chart", elem_classes="phone-2")
-    _section("Cache", "Bytes of keys and values held while a model writes: by formula, and in its memory.")
+    section("Cache", "Bytes of keys and values held while a model writes: by formula, and in its memory.")
     with gr.Row(elem_classes="strip"):
         names = gr.Dropdown(
             choices,
@@ -93,7 +79,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
         )
         generate = gr.Button("Generate", variant="primary", scale=0, min_width=128)
     cache = cost_chart(elem_id="cache-chart")
-    _section("Parameters and arithmetic, by part", "Where the weights are, and where the work is.")
+    section("Parameters and arithmetic, by part", "Where the weights are, and where the work is.")
     with gr.Row(elem_classes="strip"):
         of = gr.Dropdown(
             [(f"all variants, {size}", size) for size in SIZES] + [(CHOSEN_MODELS, CHOSEN_MODELS)],
@@ -104,8 +90,8 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
             min_width=280,
         )
         context_length = gr.Dropdown(
-            [(f"{length:,}", length) for length in VARIANT_CONTEXTS],
-            value=256,
+            [(f"{length:,}", length) for length in COUNTED_CONTEXTS],
+            value=COUNTED_CONTEXT,
             label="Context",
             info="Tokens, of the variants; the text counted fills it.",
             scale=1,

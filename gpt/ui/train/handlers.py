@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,19 +11,19 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.data.text import decode_text
-from gpt.runs.limits import LARGEST_OWN_TEXT, LONGEST_BEGINNING, MOST_IDLE_SECONDS
+from gpt.runs.limits import LONGEST_BEGINNING, MOST_IDLE_SECONDS
 from gpt.runs.request import NotYourRun
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
+from gpt.ui import address
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.requests import one_sentence, require_text, require_whole, sentence, visitor_of
-from gpt.ui.train.settings import (
-    MOST_STEPS,
-    TrainSettings,
-    corpus_for,
-)
+from gpt.ui.train.settings import MOST_STEPS, TrainSettings
+from gpt.ui.train.texts import corpus_for
 from gpt.ui.train.views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
+from gpt.ui.watches import Watches
+
+# What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 
 SECONDS_BETWEEN_UPDATES = 0.25
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
@@ -36,6 +35,7 @@ class TrainHandlers:
     def __init__(self, runs: Runs, catalogue: Catalogue) -> None:
         self.runs = runs
         self.catalogue = catalogue
+        self.watches = Watches()
         self._presses = itertools.count(1)
         self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
@@ -60,11 +60,11 @@ class TrainHandlers:
         With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel show how
         the shipped models learned.
         """
-        address = dict(request.query_params)
-        run = self.runs.find(str(address.get("run", ""))) or self.runs.under_way(visitor_of(secret))
+        link = address.read(dict(request.query_params))
+        run = self.runs.find(link.get("run", "")) or self.runs.under_way(visitor_of(secret))
         if run is None:
             return gr.skip(), gr.skip(), *shipped_view(self.catalogue)
-        return *self._show(run, seen, hands_off=address.get("hands") == "off"), gr.skip(), gr.skip()
+        return *self._show(run, seen, hands_off=link.get("hands") == "off"), gr.skip(), gr.skip()
 
     def _show(self, run: Run, seen: Any, *, hands_off: bool = False) -> tuple[Any, ...]:
         keys = [key for key in seen if key != run.key] if isinstance(seen, list) else []
@@ -73,28 +73,43 @@ class TrainHandlers:
         watched = f"{run.key} {next(self._presses)}{HANDS_OFF if hands_off else ''}"
         return watched, [*keys, run.key][-12:]
 
-    async def watch(self, watched: Any) -> AsyncIterator[tuple[Any, ...]]:
-        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second."""
-        run = self.runs.find(str(watched).partition(" ")[0])
+    async def watch(self, watched: Any, request: gr.Request | None = None) -> AsyncIterator[tuple[Any, ...]]:
+        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second.
+
+        A page's newer watch ends the one before it, so that none has two.
+        """
+        with self.watches.watch(None if request is None else request.session_hash) as watch:
+            await watch.turn()
+            if watch.is_superseded:
+                return
+            run = self.runs.find(str(watched).partition(" ")[0])
+            if run is None:
+                yield self.nothing_watched()
+                return
+            hands_off = str(watched).endswith(HANDS_OFF)
+            shown, shown_state = None, ""
+            idle = 0.0
+            with self.runs.watching(run):
+                while idle < MOST_IDLE_SECONDS and not watch.is_superseded:
+                    now = (run.version, run.state, run_sentence(run, self.runs) if run.state == "waiting" else "")
+                    if now != shown:
+                        buttons = _buttons(run.state, hands_off) if now[1] != shown_state else [gr.skip()] * 4
+                        yield run_chart(run), run_panel_value(run, self.runs), *buttons
+                        if run.is_over and now == (run.version, run.state, ""):
+                            return
+                        shown, shown_state, idle = now, now[1], 0.0
+                    is_behind_others = run.state == "waiting" and self.runs.place_in_queue(run)[0] > 0
+                    seconds = SECONDS_BETWEEN_UPDATES * (2 if is_behind_others else 1)
+                    idle += seconds
+                    await watch.sleep(seconds)
+
+    def still_watching(self, key: Any) -> int | None:
+        """A page says that it shows this run; returns how far the run is, by its version, for the page to compare."""
+        run = self.runs.find(key) if isinstance(key, str) else None
         if run is None:
-            yield self.nothing_watched()
-            return
-        hands_off = str(watched).endswith(HANDS_OFF)
-        shown, shown_state = None, ""
-        idle = 0.0
-        with self.runs.watching(run):
-            while idle < MOST_IDLE_SECONDS:
-                now = (run.version, run.state, run_sentence(run, self.runs) if run.state == "waiting" else "")
-                if now != shown:
-                    buttons = _buttons(run.state, hands_off) if now[1] != shown_state else [gr.skip()] * 4
-                    yield run_chart(run), run_panel_value(run, self.runs), *buttons
-                    if run.is_over and now == (run.version, run.state, ""):
-                        return
-                    shown, shown_state, idle = now, now[1], 0.0
-                is_in_line = run.state == "waiting" and self.runs.place_in_queue(run)[0] > 0
-                seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
-                idle += seconds
-                await asyncio.sleep(seconds)
+            return None
+        self.runs.watched(run)
+        return run.version
 
     def nothing_watched(self) -> tuple[Any, ...]:
         """The view before anything is trained."""
@@ -131,17 +146,23 @@ class TrainHandlers:
         return *self._show(run, seen), visitor
 
     def stop(self, secret: Any, watched: Any) -> tuple[Any, ...]:
-        """End the run; a watcher leaves it."""
+        """End the run; a watcher leaves it.
+
+        Returns:
+            The view, at once, whether or not the page's watch still lives, and what the page watches from now on. The
+            watch goes on: it shows the end after all else it had to show, and then ends by itself.
+        """
         with one_sentence():
             run = self._run_in_hand(watched)
             try:
                 self.runs.stop(run, visitor_of(secret))
             except NotYourRun:
-                return self.nothing_watched()
-        return run_chart(run), run_panel_value(run, self.runs), *_buttons(run.state, hands_off=False)
+                return *self.nothing_watched(), ""
+        view = run_chart(run), run_panel_value(run, self.runs), *_buttons(run.state, hands_off=False)
+        return *view, gr.skip()
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
-        """Train the run anew from the start, with the same seed."""
+        """Train the run again from the start, with the same seed."""
         visitor = visitor_of(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
@@ -159,7 +180,7 @@ class TrainHandlers:
             if kept != (before.models, before.seeds, before.training.seed):
                 raise ValueError(
                     "a branch keeps its models and its seed; change only steps, batch size or learning rate, "
-                    "or press Train to start anew"
+                    "or press Train to start again"
                 )
             run = self.runs.copy(run, visitor, training=wanted.training)
         return *self._show(run, seen), visitor
@@ -178,7 +199,7 @@ class TrainHandlers:
 
     def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
         """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""
-        from gpt.ui.model_views import next_character_bars
+        from gpt.ui.train.next_characters import next_character_bars
 
         try:
             prompt = require_text("the prompt", prompt, LONGEST_BEGINNING)
@@ -229,11 +250,3 @@ def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:
     """The chart and the panel before anything is trained: how the shipped models learned."""
     checkpoints = {name: catalogue.checkpoint(name) for name in catalogue.shipped}
     return shipped_chart(checkpoints), shipped_panel(checkpoints)
-
-
-def read_upload(content: Any) -> str:
-    """The text of an uploaded file."""
-    with one_sentence():
-        if not isinstance(content, bytes) or len(content) > 4 * LARGEST_OWN_TEXT:
-            raise ValueError(f"this is not a text file of at most {LARGEST_OWN_TEXT:,} characters; choose another")
-        return require_text("the file", decode_text("the file", content), LARGEST_OWN_TEXT)

@@ -1,33 +1,23 @@
-"""What the Train tab can be set to: presets, sizes, texts, and the check of what its controls say."""
+"""What the Train tab can be set to, its presets, and the check of what its controls say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
-from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
+from gpt.data.corpora import CORPORA
 from gpt.model.config import VARIANTS, GPTConfig, make_config
 from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.request import RunRequest
 from gpt.training.recipes import RATES, RECIPES, TrainConfig
-from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole, sentence
+from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole
+from gpt.ui.sizes import SIZES, TRAINED_CONTEXTS
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
 
 MOST_STEPS = 5000
 OWN_TEXT = "your own text"
-
-SIZES = {
-    "tiny: 2 layers, 64 wide": {"num_layers": 2, "num_heads": 2, "embed_size": 64},
-    "small: 4 layers, 128 wide": {"num_layers": 4, "num_heads": 4, "embed_size": 128},
-    "medium: 6 layers, 192 wide": {"num_layers": 6, "num_heads": 6, "embed_size": 192},
-}
-SMALL = list(SIZES)[1]
-CONTEXTS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class TrainSettings:
         if self.text == OWN_TEXT:
             require_text("your own text", self.own_text, LARGEST_OWN_TEXT)
         require_choice("recipe", self.recipe, RECIPES)
-        require_choice("context", self.context_length, CONTEXTS)
+        require_choice("context", self.context_length, TRAINED_CONTEXTS)
         require_number("the learning rate's multiple", self.rate_multiple, 0.01, 100)
         for name, lowest, highest in (
             ("steps", 1, MOST_STEPS),
@@ -123,43 +113,3 @@ class TrainSettings:
         }
         size = SIZES[self.size]
         return make_config(variant, vocab_size, **size, context_length=self.context_length, **own.get(variant, {}))
-
-
-@lru_cache(maxsize=4)
-def _named_corpus(name: str) -> Corpus:
-    return load_corpus(name)
-
-
-def _own_corpus(text: str) -> Corpus:
-    from gpt.data.corpus import Corpus  # with PyTorch, for which the page does not wait
-
-    return Corpus.from_text(OWN_TEXT, text)
-
-
-def corpus_for(settings: TrainSettings) -> tuple[Corpus, str]:
-    """The corpus asked for, and a notice: empty, or why it is another one."""
-    if settings.text == OWN_TEXT:
-        return _own_corpus(settings.own_text), ""
-    try:
-        return _named_corpus(settings.text), ""
-    except CorpusUnavailable as error:
-        return _named_corpus("python-docs"), f"{sentence(error)} Training on python-docs instead."
-
-
-def preview_text(choice: Any, own_text: Any) -> gr.Textbox:
-    """How a text begins, with its size, vocabulary and split."""
-    try:
-        if choice == OWN_TEXT:
-            corpus = _own_corpus(require_text(OWN_TEXT, own_text or "", LARGEST_OWN_TEXT))
-        else:
-            require_choice("text", choice, CORPORA)
-            corpus = _named_corpus(choice)
-    except (ValueError, CorpusUnavailable) as error:
-        return gr.Textbox("", info=sentence(error), show_label=True, label="The text")
-    learned, kept = len(corpus.train_ids), len(corpus.validation_ids)
-    info = (
-        f"{learned + kept:,} characters, {corpus.tokenizer.vocab_size} different ones; "
-        f"the first {learned:,} are learned from, the last {kept:,} tested on."
-    )
-    begins = corpus.tokenizer.decode(corpus.train_ids[:600].tolist())
-    return gr.Textbox(begins, info=info, show_label=True, label="The text")

@@ -89,17 +89,20 @@ def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
         if checkpoint.history
     ]
     sentence = "How the models that ship with the lab learned. Press Train to watch your own." if models else _EMPTY
-    return {"sentence": sentence, "is_error": False, "share": None, "run": "", "models": models, "proof": []}
+    value = {"sentence": sentence, "is_error": False, "share": None, "run": "", "version": 0}
+    return value | {"models": models, "proof": []}
 
 
 def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
     """The panel under a run's chart, as it is now."""
     styles = _styles(run)
+    version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
         "sentence": run_sentence(run, runs),
         "is_error": run.state == "failed",
         "share": run.step / run.request.training.max_steps,
         "run": run.key,
+        "version": version,
         "models": [
             _model_view(label, members[0].config, *(list(member.events) for member in members)) | styles[label]
             for label, members in _by_label(run).items()
@@ -109,14 +112,14 @@ def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
 
 
 def run_sentence(run: Run, runs: Runs) -> str:
-    """Where a run is, in one line."""
+    """Where a run is, in one sentence."""
     steps = run.request.training.max_steps
     if run.state == "waiting":
         place, seconds = runs.place_in_queue(run)
         if place == 0:
             return "Starting…"
         about = "" if seconds is None else f", about {_duration(5 * math.ceil(seconds / 5))}"
-        return f"In line: {_ordinal(place)}{about}."
+        return f"In the queue: {_ordinal(place)}{about}."
     progress = f"step {run.step:,} of {steps:,}"
     if run.state == "running":
         tokens_per_second, seconds_left = _pace(run)

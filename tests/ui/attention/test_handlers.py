@@ -17,10 +17,11 @@ from served import CONTEXT, SNAPSHOT, assert_same_weights, refuses, unpack_atten
 
 from gpt import GPT2, attention_maps
 from gpt.generation.stream import extend_ids
-from gpt.interpret.ablation import silenced
+from gpt.interpret import ablated
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
-from gpt.ui.attention.handlers import AttentionHandlers
+from gpt.ui.attention import handlers
+from gpt.ui.attention.handlers import AttentionHandlers, head_in_text
 from gpt.ui.catalogue import Catalogue, at_step
 
 TEXT = "The lazy dog dreams, and runs."
@@ -168,14 +169,12 @@ def test_each_step_shows_what_the_stored_snapshot_computes(
         assert catalogue.step_of(at_step(name, step)) == step
 
 
-@pytest.mark.parametrize("step", [None, "3", True, -1, 2, 10**12, math.nan, [3]])
-def test_a_step_that_was_not_kept_is_refused(
-    attention_tab: AttentionHandlers, finished: Callable[..., Run], step: Any
-) -> None:
+def test_a_step_that_was_not_kept_is_refused(attention_tab: AttentionHandlers, finished: Callable[..., Run]) -> None:
     run = finished(steps=10)
     _, _, looked = attention_tab.look(f"run/{run.key}/0", "", TEXT)
-    with refuses("[Ss]tep"):
-        attention_tab.look_at_step(looked, sent(step=step))
+    for step in (None, "3", True, -1, 2, 10**12, math.nan, [3]):
+        with refuses("[Ss]tep"):
+            attention_tab.look_at_step(looked, sent(step=step))
 
 
 def test_a_shipped_model_has_no_other_steps(attention_tab: AttentionHandlers) -> None:
@@ -184,7 +183,7 @@ def test_a_shipped_model_has_no_other_steps(attention_tab: AttentionHandlers) ->
         attention_tab.look_at_step(looked, sent(step=3))
 
 
-# --- What heads do, and what silencing them changes -----------------------------------------------------------------
+# --- What heads do, and what ablating them changes -------------------------------------------------------------------
 
 
 def test_every_head_has_a_row_of_defined_numbers(attention_tab: AttentionHandlers) -> None:
@@ -196,9 +195,9 @@ def test_every_head_has_a_row_of_defined_numbers(attention_tab: AttentionHandler
         assert set(row["values"]) == set(row["errors"]) == {column["key"] for column in table["columns"]}
 
 
-def test_silencing_shows_what_a_silenced_model_computes(attention_tab: AttentionHandlers, catalogue: Catalogue) -> None:
+def test_ablating_shows_what_an_ablated_model_computes(attention_tab: AttentionHandlers, catalogue: Catalogue) -> None:
     _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
-    *_, last = attention_tab.silence_each(looked)
+    *_, last = attention_tab.ablate_each(looked)
     value = json.loads(last)
     model = catalogue.get("shipped/gpt2").model
     ids = torch.tensor(catalogue.get("shipped/gpt2").tokenizer.encode(TEXT))
@@ -206,40 +205,37 @@ def test_silencing_shows_what_a_silenced_model_computes(attention_tab: Attention
     assert value["loss"] == pytest.approx(whole, abs=1e-5)
     for layer in range(2):
         for head in range(4):
-            cost = loss_of(silenced(model, [(layer, head)]), ids) - whole
+            cost = loss_of(ablated(model, [(layer, head)]), ids) - whole
             assert value["costs"][layer][head] == pytest.approx(cost, abs=2e-5)
-    answer, following = attention_tab.silence(looked, sent(heads=[[0, 1], [1, 2]], kv_heads=[]))
-    quieter = silenced(model, [(0, 1), (1, 2)])
-    assert json.loads(answer)["silenced"] == [[0, 1], [1, 2]]
-    assert json.loads(answer)["now"]["loss"] == pytest.approx(loss_of(quieter, ids), abs=1e-5)
+    answer, following = attention_tab.ablate(looked, sent(heads=[[0, 1], [1, 2]], kv_heads=[]))
+    changed = ablated(model, [(0, 1), (1, 2)])
+    assert json.loads(answer)["ablated"] == [[0, 1], [1, 2]]
+    assert json.loads(answer)["now"]["loss"] == pytest.approx(loss_of(changed, ids), abs=1e-5)
     states, tokens = following["states"], following["tokens"]
     with torch.no_grad():
-        expected = quieter(ids[None])[0, -1].softmax(dim=-1)
+        expected = changed(ids[None])[0, -1].softmax(dim=-1)
     stoi = catalogue.get("shipped/gpt2").tokenizer.stoi
     assert states[1]["probabilities"] == pytest.approx([expected[stoi[token]].item() for token in tokens], abs=1e-5)
-    answer, following = attention_tab.silence(looked, sent(heads=[], kv_heads=[]))
+    answer, following = attention_tab.ablate(looked, sent(heads=[], kv_heads=[]))
     assert json.loads(answer)["now"] is None
     assert len(following["states"]) == 1
 
 
-@pytest.mark.parametrize(
-    "heads", [None, "all", [[0]], [0, 1], [[0, 99]], [[99, 0]], [[-1, 0]], [[True, 0]], [["0", 0]], [[0.5, 0]], {}]
-)
-def test_heads_that_are_not_there_are_refused_and_nothing_changes(attention_tab: AttentionHandlers, heads: Any) -> None:
+def test_heads_that_are_not_there_are_refused_and_nothing_changes(attention_tab: AttentionHandlers) -> None:
     _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
-    attention_tab.silence(looked, sent(heads=[[0, 1]], kv_heads=[]))
-    with refuses("[Hh]ead|layer"):
-        attention_tab.silence(looked, sent(heads=heads, kv_heads=[]))
-    answer, _ = attention_tab.silence(looked, sent(heads=[[0, 1]], kv_heads=[]))
-    assert json.loads(answer)["silenced"] == [[0, 1]]
+    attention_tab.ablate(looked, sent(heads=[[0, 1]], kv_heads=[]))
+    for heads in (None, "all", [[0]], [0, 1], [[0, 99]], [[99, 0]], [[-1, 0]], [[True, 0]], [["0", 0]], [[0.5, 0]], {}):
+        with refuses("[Hh]ead|layer"):
+            attention_tab.ablate(looked, sent(heads=heads, kv_heads=[]))
+    assert json.loads(next(attention_tab.ablate_each(looked)))["ablated"] == [[0, 1]]
 
 
-def test_silencing_a_shared_head_names_who_reacts(
+def test_ablating_a_shared_head_names_who_reacts(
     attention_tab: AttentionHandlers, finished: Callable[..., Run]
 ) -> None:
     run = finished(variants=["grouped-query"], num_kv_heads=1)
     _, _, looked = attention_tab.look(f"run/{run.key}/0", "", TEXT)
-    *_, last = attention_tab.silence_each(looked)
+    *_, last = attention_tab.ablate_each(looked)
     value = json.loads(last)
     heads = run.members[0].config.num_heads
     assert value["kv_heads"] == 1
@@ -251,7 +247,7 @@ def test_one_character_has_a_map_but_no_loss(attention_tab: AttentionHandlers) -
     _, field, following = attention_tab.measure(looked)
     assert json.loads(field)["inside"] == 1
     assert following["states"][0]["loss"] == ""
-    assert "one token" in list(attention_tab.silence_each(looked))[-1]["empty"]
+    assert "one token" in list(attention_tab.ablate_each(looked))[-1]["empty"]
 
 
 # --- What can reach a token -----------------------------------------------------------------------------------------
@@ -268,22 +264,21 @@ def test_the_cone_and_the_influence_agree(attention_tab: AttentionHandlers) -> N
         assert max(row) == 1
 
 
-@pytest.mark.parametrize("position", [None, -1, len(TEXT), "3", True, [1], math.inf])
-def test_a_token_that_is_not_there_is_refused(attention_tab: AttentionHandlers, position: Any) -> None:
+def test_a_token_that_is_not_there_is_refused(attention_tab: AttentionHandlers) -> None:
     _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
-    with refuses("The token"):
-        attention_tab.trace(looked, sent(position=position))
+    for position in (None, -1, len(TEXT), "3", True, [1], math.inf):
+        with refuses("The token"):
+            attention_tab.trace(looked, sent(position=position))
 
 
 # --- Taking home, and looks that are gone ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chosen", ["1,2", "0,0", "7,9", "x", None, "1,2,3", "../..,1"])
-def test_pictures_and_weights_to_take_home(attention_tab: AttentionHandlers, catalogue: Catalogue, chosen: Any) -> None:
+def test_pictures_and_weights_to_take_home(attention_tab: AttentionHandlers, catalogue: Catalogue) -> None:
     _, _, looked = attention_tab.look("shipped/sliding-window", "", TEXT)
-    files = [Path(path) for path in attention_tab.export(looked, chosen)]
+    files = [Path(path) for path in attention_tab.export(looked, "1,2")]
     assert [path.suffix for path in files] == [".png", ".svg", ".png", ".svg", ".npz"]
-    assert files[0].name in ("layer-1-head-1.png", "layer-2-head-3.png", "layer-2-head-4.png")
+    assert files[0].name == "layer-2-head-3.png"
     ready = catalogue.get("shipped/sliding-window")
     with np.load(files[-1], allow_pickle=False) as archive:
         weights = attention_maps(ready.model, torch.tensor([ready.tokenizer.encode(TEXT)]))[:, 0]
@@ -291,6 +286,17 @@ def test_pictures_and_weights_to_take_home(attention_tab: AttentionHandlers, cat
         assert "".join(archive["tokens"]) == TEXT
         assert not archive["weights"][:, :, ~archive["allowed"]].any()
     assert "<svg" in files[1].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "head"),
+    [
+        *(("1,2", (1, 2)), ("0,0", (0, 0)), ("7,9", (1, 3))),
+        *((odd, (0, 0)) for odd in ("x", "", None, "1,2,3", "../..,1", "-1,0", "9999,0", [1, 2])),
+    ],
+)
+def test_the_head_to_take_home_is_one_that_is_there(catalogue: Catalogue, chosen: Any, head: tuple[int, int]) -> None:
+    assert head_in_text(chosen, catalogue.get("shipped/gpt2").model.config) == head
 
 
 @pytest.mark.parametrize("looked", ["", [], ["gone", "shipped/gpt2", ""], {"key": 1}, 3])
@@ -303,7 +309,7 @@ def test_a_look_that_is_gone_says_so(attention_tab: AttentionHandlers, looked: A
 
 def test_a_late_answer_does_not_cover_a_newer_look(attention_tab: AttentionHandlers) -> None:
     _, _, first = attention_tab.look("shipped/gpt2", "", TEXT)
-    costs = attention_tab.silence_each(first)
+    costs = attention_tab.ablate_each(first)
     next(costs)
     _, _, second = attention_tab.look("shipped/gpt2", "", TEXT[:9], first)
     assert all(view.get("__type__") == "update" for view in attention_tab.measure(first))
@@ -311,12 +317,16 @@ def test_a_late_answer_does_not_cover_a_newer_look(attention_tab: AttentionHandl
     assert "rows" in json.loads(attention_tab.measure(second)[0])
 
 
-def test_old_looks_are_forgotten_with_their_files(attention_tab: AttentionHandlers) -> None:
+def test_old_looks_are_forgotten_with_their_files(
+    attention_tab: AttentionHandlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "MOST_LOOKS", 2)
     _, _, first = attention_tab.look("shipped/gpt2", "", "T")
-    (path, *_) = attention_tab.export(first, "0,0")
-    for _ in range(48):
+    folder = Path(attention_tab._exports.name) / first[0]
+    folder.mkdir()
+    for _ in range(2):
         _, _, last = attention_tab.look("shipped/gpt2", "", "T")
-    assert not Path(path).exists()
+    assert not folder.exists()
     attention_tab.measure(last)
     with refuses("press Look"):
         attention_tab.measure(first)

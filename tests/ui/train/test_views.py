@@ -68,7 +68,7 @@ def test_the_line_is_counted_as_people_do(make_runs: Callable[..., Runs], wait_u
     said = [run_sentence(run, runs) for run in others]
     places = [sentence.split(",")[0].rstrip(".") for sentence in said]
     for ending in ("1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "23rd"):
-        assert places[int(ending[:-2]) - 1] == f"In line: {ending}"
+        assert places[int(ending[:-2]) - 1] == f"In the queue: {ending}"
     assert all("about" in sentence and sentence.endswith((" s.", " min.")) for sentence in said)
 
 

@@ -1,16 +1,17 @@
-// A switch for every head, coloured by what silencing it costs; silence.py describes the value. A press shows at
-// once and asks the server, whose answer brings the loss with all pressed heads silent.
+// A switch for every head, coloured by what ablating it costs; ablation.py describes the value. A press shows at
+// once and asks the server, whose answer brings the loss with all pressed heads ablated.
 
-const root = element.querySelector(".silence");
+const root = element.querySelector(".ablation");
+const HOW_TO =
+  "Press a head to ablate it: its output is replaced by zero. Press it again to restore it; point at one to read " +
+  "what it costs.";
 const STRONGEST_TINT = 40; // percent of the variant's colour that the words on it still stand out from
-const LONGEST_WAIT_MS = 15000; // until a press that was never answered is taken back
-const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }; // [row, column]
 
-// `silent` holds the names of the switches pressed, "head 0 2" or "kv 0 1"; `asked` is when the last press was sent.
-const state = { value: null, silent: new Set(), asked: 0, pointed: null };
+// `ablated` holds the names of the switches pressed, "head 0 2" or "kv 0 1"; `asked` is when the last press was sent.
+const state = { value: null, ablated: new Set(), asked: 0, pointed: null };
 let switches = new Map(); // name -> { name, kind, layer, index, button, cost }
 let rows = []; // the switches row by row, for the arrow keys
-let giveUp = null;
+const wait = makeWait(takeBack);
 
 // ---- one switch's numbers ----
 
@@ -38,8 +39,8 @@ function groupOf(head) {
   return Math.floor((head * state.value.kv_heads) / state.value.heads);
 }
 
-function silentOf(kind) {
-  return [...switches.values()].filter((one) => one.kind === kind && state.silent.has(one.name));
+function ablatedOf(kind) {
+  return [...switches.values()].filter((one) => one.kind === kind && state.ablated.has(one.name));
 }
 
 // ---- words ----
@@ -69,28 +70,28 @@ function reactionsInWords({ layer, index }) {
 }
 
 function pointedInWords(one) {
-  if (!one) return "Press a head to silence it, and again to let it sound; point at one to read what it costs.";
+  if (!one) return HOW_TO;
   if (one.kind === "kv" && state.value.kv_reactions.length) {
-    return `Silencing ${nameInWords(one)} changes the output ${reactionsInWords(one)}. Alone it ${costInWords(one)}.`;
+    return `Ablating ${nameInWords(one)} changes the output ${reactionsInWords(one)}. Alone it ${costInWords(one)}.`;
   }
-  const cost = `Silencing ${nameInWords(one)} alone ${costInWords(one)}.`;
-  return isMute(one) ? `${cost} Its KV ${groupOf(one.index)} is silent now.` : cost;
+  const cost = `Ablating ${nameInWords(one)} alone ${costInWords(one)}.`;
+  return readsZeros(one) ? `${cost} Its KV ${groupOf(one.index)} is ablated now.` : cost;
 }
 
 function countInWords() {
   const named = (count, kind) => (count ? [`${count} ${kind}${count > 1 ? "s" : ""}`] : []);
-  return listInWords([...named(silentOf("head").length, "head"), ...named(silentOf("kv").length, "KV head")]);
+  return listInWords([...named(ablatedOf("head").length, "head"), ...named(ablatedOf("kv").length, "KV head")]);
 }
 
 function lossInWords() {
   const { loss, now, tokens } = state.value;
   const decimals = now && !state.asked ? decimalsAllowedBy(now.error) : 3;
   const whole = `Loss on this text ${loss.toFixed(decimals)} nats per token`;
-  if (!state.silent.size) return `${whole}, a mean over ${tokens}; all heads sound.`;
-  if (state.asked) return `${whole}; with ${countInWords()} silenced: measuring…`;
-  if (!now) return `${whole}; ${countInWords()} silenced.`;
+  if (!state.ablated.size) return `${whole}, a mean over ${tokens}; no head is ablated.`;
+  if (state.asked) return `${whole}; with ${countInWords()} ablated: measuring…`;
+  if (!now) return `${whole}; ${countInWords()} ablated.`;
   const change = withError(now.change, now.error, signedNumber);
-  return `${whole}; with ${countInWords()} silenced ${now.loss.toFixed(decimals)}, a change of ${change}.`;
+  return `${whole}; with ${countInWords()} ablated ${now.loss.toFixed(decimals)}, a change of ${change}.`;
 }
 
 // ---- the page's parts, made once ----
@@ -100,7 +101,7 @@ const empty = make(root, "p", "empty");
 const title = make(page, "div", "variant-name");
 const result = make(page, "div", "result");
 const lossLine = make(result, "p", "loss");
-const soundAll = makeSwitch(result, "sound all again", () => press([...state.silent]));
+const restoreAll = makeSwitch(result, "restore all heads", () => press([...state.ablated]));
 const work = make(page, "div", "work");
 const box = make(work, "div", "box");
 const grid = make(box, "div", "grid");
@@ -108,17 +109,17 @@ const aside = make(work, "div", "aside");
 const line = make(aside, "p", "line");
 const legend = make(aside, "div", "legend");
 grid.setAttribute("role", "group");
-grid.setAttribute("aria-label", "Heads to silence: arrow keys move, space presses");
+grid.setAttribute("aria-label", "Heads to ablate: arrow keys move, space presses");
 lossLine.setAttribute("role", "status");
 
 // ---- the grid ----
 
 function makeHeadSwitch(kind, layer, index) {
-  const button = make(grid, "button", kind);
-  button.type = "button";
-  button.dataset.name = `${kind} ${layer} ${index}`;
+  const name = `${kind} ${layer} ${index}`;
+  const button = makeButton(grid, "", () => press([name]), kind);
+  button.dataset.name = name;
   if (kind === "kv") make(button, "span", "kv-name", `KV ${index}`);
-  const one = { kind, layer, index, button, name: button.dataset.name, cost: make(button, "span", "cost") };
+  const one = { kind, layer, index, button, name, cost: make(button, "span", "cost") };
   switches.set(one.name, one);
   return one;
 }
@@ -138,65 +139,58 @@ function buildGrid({ layers, heads, kv_heads }) {
     rows.push(Array.from({ length: kv_heads }, (_, group) => makeHeadSwitch("kv", layer, group)));
     rows.at(-1).forEach((one) => (one.button.style.gridColumn = `span ${heads / kv_heads}`));
   }
-  rows[0][0].button.tabIndex = 0; // one stop of the Tab key; arrows move on
+  stopAt(rows[0][0]);
 }
 
 function largestCost() {
   return Math.max(0, ...[...switches.values()].filter((one) => kindOf(one) === "costs").map(costOf));
 }
 
-// The output of a head whose key/value head is silent is zero, whatever its own switch says.
-function isMute({ kind, layer, index }) {
-  return kind === "head" && state.silent.has(`kv ${layer} ${groupOf(index)}`);
+// A head whose key/value head is ablated reads only zeros: its output is zero, whatever its own switch says.
+function readsZeros({ kind, layer, index }) {
+  return kind === "head" && state.ablated.has(`kv ${layer} ${groupOf(index)}`);
 }
 
 function paintSwitch(one, largest) {
   const [cost, error, kind] = [costOf(one), errorOf(one), kindOf(one)];
   const tint = kind === "costs" ? STRONGEST_TINT * Math.sqrt(cost / largest) : 0;
-  one.button.className = `${one.kind} ${kind}${isMute(one) ? " mute" : ""}`;
+  one.button.className = `${one.kind} ${kind}${readsZeros(one) ? " zeros" : ""}`;
   one.button.style.setProperty("--tint", `${tint.toFixed(1)}%`);
   one.cost.textContent = cost === null ? "–" : signedNumber(cost, Math.min(3, decimalsAllowedBy(error)));
-  one.button.setAttribute("aria-pressed", state.silent.has(one.name));
+  one.button.setAttribute("aria-pressed", state.ablated.has(one.name));
   const words = cost === null ? "not measured" : withError(cost, error, signedNumber);
-  one.button.setAttribute("aria-label", `silence ${nameInWords(one)}, cost ${words}`);
+  one.button.setAttribute("aria-label", `ablate ${nameInWords(one)}, cost ${words}`);
 }
 
-function makeRamp(largest) {
+function paintRamp(largest) {
   const decimals = largest < 0.1 ? 3 : 2;
-  const ramp = make(legend, "div", "ramp");
-  make(ramp, "div", "", "the loss rises, nats per token, square-root scale");
-  make(ramp, "div", "ramp-bar");
-  const ticks = make(ramp, "div", "ramp-ticks");
-  for (const share of [0, 0.25, 1]) make(ticks, "span", "", signedNumber(share * largest, share ? decimals : 0));
+  const ticks = [0, 0.25, 1].map((share) => signedNumber(share * largest, share ? decimals : 0));
+  makeRamp(legend, "the loss rises, nats per token, square-root scale", ticks);
 }
 
 function paintLegend(largest) {
   legend.replaceChildren();
-  if (largest > 0) makeRamp(largest);
+  if (largest > 0) paintRamp(largest);
   const items = make(legend, "div", "legend-items");
   const isPartial = [...switches.values()].some((one) => kindOf(one) === "unmeasured");
   for (const [kind, sample, words] of [
     ["noise", "+0.00", "within the noise: at most 2 standard errors"],
     ["helps", "−0.01", "the loss falls without it"],
-    ["sample-silent", "+0.02", "silenced"],
+    ["sample-ablated", "+0.02", "ablated"],
     ...(isPartial ? [["noise", "–", "not measured"]] : []),
   ]) {
-    const item = make(items, "div", "legend-item");
-    make(item, "span", `sample ${kind}`, sample);
-    make(item, "span", "", words);
+    makeLegendItem(items, `sample ${kind}`, words, sample);
   }
 }
 
 // ---- pressing ----
 
 function press(names) {
-  for (const name of names) if (!state.silent.delete(name)) state.silent.add(name);
+  for (const name of names) if (!state.ablated.delete(name)) state.ablated.add(name);
   state.asked = Date.now();
-  clearTimeout(giveUp);
-  giveUp = setTimeout(takeBack, LONGEST_WAIT_MS);
   paint();
-  const placesOf = (kind) => silentOf(kind).map(({ layer, index }) => [layer, index]);
-  trigger("silence", { heads: placesOf("head"), kv_heads: placesOf("kv") });
+  const placesOf = (kind) => ablatedOf(kind).map(({ layer, index }) => [layer, index]);
+  wait.ask(() => trigger("ablate", { heads: placesOf("head"), kv_heads: placesOf("kv") }));
 }
 
 function takeBack() {
@@ -221,7 +215,7 @@ function letGo() {
 
 // Up and down go to what lies above or below, also between heads and the wider key/value heads.
 function moveFocus(event) {
-  const step = STEPS[event.key];
+  const step = arrowOf(event);
   const from = switchUnder(event);
   if (!step || !from) return;
   event.preventDefault();
@@ -232,21 +226,24 @@ function moveFocus(event) {
 }
 
 function moveTo(one) {
-  for (const { button } of switches.values()) button.tabIndex = -1;
-  one.button.tabIndex = 0;
+  stopAt(one);
   one.button.focus();
+}
+
+function stopAt(one) {
+  stopTabAt([...switches.values()].map(({ button }) => button), one.button);
 }
 
 // ---- arrival of a value ----
 
-function namesIn({ silenced, silenced_kv: silencedKV }) {
+function namesIn({ ablated, ablated_kv: ablatedKV }) {
   const named = (kind, places) => places.map(([layer, index]) => `${kind} ${layer} ${index}`);
-  return [...named("head", silenced), ...named("kv", silencedKV)];
+  return [...named("head", ablated), ...named("kv", ablatedKV)];
 }
 
 function settle(value) {
-  clearTimeout(giveUp);
-  state.silent = new Set(namesIn(value));
+  wait.isAnswered();
+  state.ablated = new Set(namesIn(value));
   state.asked = 0;
 }
 
@@ -255,26 +252,15 @@ function isLate(value) {
   if (!state.asked || !state.value) return false;
   const isSameText = ["label", "loss", "tokens", "layers", "heads"].every((name) => value[name] === state.value[name]);
   const names = namesIn(value);
-  return isSameText && (names.length !== state.silent.size || names.some((name) => !state.silent.has(name)));
+  return isSameText && (names.length !== state.ablated.size || names.some((name) => !state.ablated.has(name)));
 }
 
 function paint() {
   const largest = largestCost();
   for (const one of switches.values()) paintSwitch(one, largest);
   lossLine.textContent = lossInWords();
-  soundAll.disabled = !state.silent.size;
+  restoreAll.disabled = !state.ablated.size;
   letGo();
-}
-
-function receive() {
-  const value = valueAsObject(props.value);
-  const isEmpty = !value?.costs?.length;
-  empty.hidden = !isEmpty;
-  page.hidden = isEmpty;
-  empty.textContent = value?.empty || "What silencing each head costs will appear here.";
-  if (isEmpty) settle({ silenced: [], silenced_kv: [] });
-  else show(value);
-  countAsPainted();
 }
 
 function show(value) {
@@ -290,11 +276,16 @@ function show(value) {
   paintLegend(largestCost());
 }
 
-grid.addEventListener("click", (event) => switchUnder(event) && press([switchUnder(event).name]));
 grid.addEventListener("pointerover", (event) => point(switchUnder(event)));
 grid.addEventListener("pointerleave", letGo);
 grid.addEventListener("focusin", (event) => point(switchUnder(event)));
 grid.addEventListener("focusout", () => point(null));
 grid.addEventListener("keydown", moveFocus);
-watch("value", receive);
-receive();
+showValues({
+  page,
+  empty,
+  invitation: "What ablating each head costs will appear here.",
+  holdsSomething: ({ costs }) => costs?.length,
+  show,
+  forget: () => settle({ ablated: [], ablated_kv: [] }),
+});

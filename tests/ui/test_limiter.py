@@ -1,4 +1,4 @@
-"""Sharing one machine: computations by turns, and updates at a pace that many pages leave room for."""
+"""Computations of visitors by turns: first come, first served."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from gpt.ui.limiter import Limiter
-from gpt.ui.pace import Pace
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -20,7 +19,7 @@ def until(is_so: Callable[[], bool]) -> None:
         threading.Event().wait(0.001)
 
 
-def test_whoever_came_first_is_first() -> None:
+def test_first_come_first_served() -> None:
     limiter = Limiter(1)
     served: list[int] = []
 
@@ -32,7 +31,7 @@ def test_whoever_came_first_is_first() -> None:
     with limiter:
         for number, visitor in enumerate(visitors, start=1):
             visitor.start()
-            until(lambda waiting=number: len(limiter._line) == waiting)
+            until(lambda waiting=number: len(limiter._queue) == waiting)
         assert served == []
     for visitor in visitors:
         visitor.join(timeout=30)
@@ -71,22 +70,3 @@ def test_an_error_leaves_the_place_to_the_next() -> None:
         raise ValueError("mine")
     with limiter:
         assert torch.get_num_threads() == 1
-
-
-def test_many_streams_are_sent_less_often() -> None:
-    pace = Pace()
-    assert pace.seconds(0.1) == 0.1
-    with pace.stream(), pace.stream():
-        assert pace.seconds(0.1) == 0.1
-    streams = [pace.stream() for _ in range(30)]
-    for stream in streams:
-        stream.__enter__()
-    assert pace.seconds(0.1) == pytest.approx(0.5)  # sixty updates a second in all
-    assert pace.seconds(0.7) == 0.7
-    for stream in streams:
-        stream.__exit__(None, None, None)
-    assert pace.seconds(0.1) == 0.1
-    many = [pace.stream() for _ in range(1000)]
-    for stream in many:
-        stream.__enter__()
-    assert pace.seconds(0.1) < 1

@@ -1,0 +1,50 @@
+// Numbers within bounds, and numbers in words.
+
+function between(number, least, most) {
+  return Math.max(least, Math.min(most, number));
+}
+
+// The place in a list of so many that lies nearest to a position.
+function clamp(position, count) {
+  return between(position, 0, count - 1);
+}
+
+function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+// 24800 as 24,800.
+function grouped(number) {
+  return number.toLocaleString("en-US");
+}
+
+function percent(probability) {
+  if (probability === 0) return "0 %";
+  return probability < 0.0005 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`;
+}
+
+function plainNumber(number, decimals) {
+  return number.toFixed(decimals).replace(/^-(0[.0]*)$/, "$1").replace("-", "−");
+}
+
+function signedNumber(number, decimals) {
+  const plain = plainNumber(number, decimals);
+  return /[1-9]/.test(plain) && number > 0 ? `+${plain}` : plain;
+}
+
+// The decimals that its error leaves a number: two digits of an error that starts with 1 or 2, else one.
+function decimalsAllowedBy(error) {
+  if (!(error > 0)) return 3;
+  const power = Math.floor(Math.log10(error));
+  return clamp(error < 3 * 10 ** power ? 1 - power : -power, 5);
+}
+
+function withError(number, error, write = plainNumber) {
+  const decimals = decimalsAllowedBy(error);
+  const known = Number.isFinite(error); // null: too few tokens to tell
+  return write(number, decimals) + (known ? ` ± ${plainNumber(error, decimals)}` : "");
+}
+
+function listInWords(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}

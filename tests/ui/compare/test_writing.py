@@ -1,0 +1,123 @@
+"""Writing: several models continue the same words, each with its own text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from served import BOTH, CONTEXT, refuses
+
+from gpt import stream_text
+from gpt.runs.run import Run
+from gpt.ui.catalogue import Catalogue
+
+Generate = Callable[..., list[dict[str, Any]]]
+HOSTILE = "<img src=x onerror=window.hacked=1>${alert(1)}{{constructor}}"
+
+
+def test_each_model_writes_its_own_text(generate: Generate, catalogue: Catalogue) -> None:
+    columns = generate()[-1]["columns"]
+    assert [column["label"] for column in columns] == ["gpt2", "sliding-window"]
+    for name, column in zip(BOTH, columns, strict=True):
+        ready = catalogue.get(name)
+        pieces = stream_text(ready.model, ready.tokenizer, "The fox", max_new_tokens=60, temperature=0.8, seed=7)
+        assert column["text"] == "".join(pieces)
+        assert column["prompt"] == "The fox"
+        assert column["note"] == ready.note
+
+
+def test_texts_only_grow(generate: Generate) -> None:
+    values = generate(length=400)
+    assert len(values) > 1
+    for before, after in itertools.pairwise(values):
+        for old, new in zip(before["columns"], after["columns"], strict=True):
+            assert new["text"].startswith(old["text"])
+
+
+def test_facts_are_measured_or_computed(generate: Generate) -> None:
+    for column in generate()[-1]["columns"]:
+        facts = dict(column["facts"])
+        assert facts["speed"].endswith(" tokens/s")
+        assert facts["first token"].endswith(" ms")
+        assert "parameters" in facts
+
+
+def test_the_cache_measured_is_the_cache_computed(generate: Generate) -> None:
+    """With a prompt of the context less one and one token to write, the cache is as full as it gets but for one."""
+    prompt = ("The lazy dog jumps. " * 9)[:CONTEXT]
+    for column in generate(prompt=prompt, length=1)[-1]["columns"]:
+        facts = dict(column["facts"])
+        assert facts["cache now, measured"] == facts["cache at most, computed"]
+
+
+def test_a_window_keeps_a_smaller_cache(generate: Generate) -> None:
+    full, window = (
+        float(dict(column["facts"])["cache at most, computed"].removesuffix(" KiB"))
+        for column in generate()[-1]["columns"]
+    )
+    assert window < full
+
+
+def test_a_seed_gives_the_same_text_again(generate: Generate) -> None:
+    texts = [[column["text"] for column in generate(seed=seed)[-1]["columns"]] for seed in (7, 7, 8)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_temperature_zero_and_top_k_one_take_the_likeliest(generate: Generate) -> None:
+    greedy = [column["text"] for column in generate(temperature=0)[-1]["columns"]]
+    assert greedy == [column["text"] for column in generate(top_k=1, seed=3)[-1]["columns"]]
+
+
+def test_a_prompt_longer_than_the_context_is_continued(generate: Generate) -> None:
+    prompt = "The lazy dog jumps. " * 5
+    assert len(prompt) > CONTEXT
+    assert all(len(column["text"]) == 60 for column in generate(prompt=prompt)[-1]["columns"])
+
+
+def test_hostile_words_stay_words(generate: Generate, finished: Callable[..., Run]) -> None:
+    run = finished(own_text=HOSTILE * 20)
+    (column,) = generate(names=[f"run/{run.key}/0"], prompt=HOSTILE)[-1]["columns"]
+    assert column["prompt"] == HOSTILE
+    assert len(column["text"]) == 60
+
+
+# --- Two temperatures -------------------------------------------------------------------------------------------------
+
+
+def test_a_model_writes_at_two_temperatures_side_by_side(generate: Generate) -> None:
+    columns = generate(names=["shipped/gpt2"], second=0)[-1]["columns"]
+    assert [column["note"].rpartition(" · ")[2] for column in columns] == ["temperature 0.8", "temperature 0"]
+    assert columns[0]["text"] == generate(names=["shipped/gpt2"])[-1]["columns"][0]["text"]
+    assert columns[1]["text"] == generate(names=["shipped/gpt2"], temperature=0)[-1]["columns"][0]["text"]
+
+
+def test_two_temperatures_leave_room_for_two_models(generate: Generate) -> None:
+    with refuses("3 models are chosen; at most 2 fit side by side"):
+        generate(names=[*BOTH, "shipped/gpt2"], second=0.2)
+
+
+# --- Unseen characters ------------------------------------------------------------------------------------------------
+
+
+def test_unseen_characters_are_named_in_their_column_and_the_others_write_on(
+    generate: Generate, finished: Callable[..., Run]
+) -> None:
+    run = finished(own_text="0123456789 #\n" * 40)
+    shipped, trained = generate(names=["shipped/gpt2", f"run/{run.key}/0"], prompt="#7")[-1]["columns"]
+    assert "'#' '7'" in shipped["note"]
+    assert shipped["note"].startswith("This model has never seen ")
+    assert shipped["text"] == ""
+    assert len(trained["text"]) == 60
+
+
+def test_unseen_characters_are_left_out_and_named(generate: Generate) -> None:
+    (column,) = generate(names=["shipped/gpt2"], prompt="The #fox", leave_out=True)[-1]["columns"]
+    assert column["prompt"] == "The fox"
+    assert "left out: '#'" in column["note"]
+    assert column["text"] == generate(names=["shipped/gpt2"], prompt="The fox")[-1]["columns"][0]["text"]
+
+
+def test_nothing_left_to_read_is_refused(generate: Generate) -> None:
+    with refuses("knows none of these characters"):
+        generate(prompt="##", leave_out=True)
