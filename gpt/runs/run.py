@@ -133,7 +133,7 @@ class Member:
         """Make known what its training has come to; under the scheduler's lock, by the thread that holds the run."""
         assert self.recording is not None  # it has just been trained
         trainer = self.recording.trainer
-        self.events = self.recording.history
+        self.events = list(self.recording.history)  # a copy, because that one grows with the next step
         if len(self.snapshots) != len(trainer.snapshots):
             self.snapshots = dict(trainer.snapshots)
         if self.best is None or self.best.weights is not trainer.best_weights:

@@ -159,7 +159,7 @@ def test_no_model_no_seeds_and_models_that_do_not_fit(lab, request_for, corpus):
             runs.submit(dataclasses.replace(request, models=(("x", config),)), corpus, "ada")
 
 
-def test_the_line_is_bounded_and_tells_places(lab, request_for, corpus, wait_until):
+def test_the_queue_is_bounded_and_tells_places(lab, request_for, corpus, wait_until):
     runs = lab(most_waiting=2)
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: first.state == "running", "the first to run")
@@ -375,7 +375,7 @@ def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, reques
         wait_until(lambda: run.step > before, "it to go on")
 
 
-def test_a_run_whose_visitor_left_the_line_takes_no_worker(lab, request_for, corpus, wait_until, monkeypatch):
+def test_a_run_whose_visitor_left_the_queue_takes_no_worker(lab, request_for, corpus, wait_until, monkeypatch):
     monkeypatch.setattr(gpt.runs.lease, "_SECONDS_TO_COME_BACK", -1.0)
     runs = lab(lease_seconds=60)
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
