@@ -9,8 +9,8 @@ import torch
 
 from gpt.interpret import read_text
 from gpt.ui.catalogue import ReadyModel
-from gpt.ui.limiter import COMPUTING
 from gpt.ui.expectation import next_logits
+from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
 
