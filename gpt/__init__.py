@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
     from gpt.data.corpus import Corpus
     from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer
+    from gpt.generation.engine import GenerationEngine
+    from gpt.generation.sampling import Sampling
     from gpt.generation.stream import stream_text, stream_tokens
     from gpt.interpret.attention_maps import attention_maps
     from gpt.model.attention import GroupQueryAttention, MultiHeadSelfAttention, SlidingWindowAttention

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
 from gpt.checkpoints.folder import Checkpoint, load_checkpoint, sweep
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, findings, training_arguments
+from gpt.checkpoints.training_folder import finish_training, measure_best, restore_training, save_training, tidy
 from gpt.costs.formulas import parameter_count
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
@@ -26,12 +28,13 @@ from gpt.data.tokenizer import Tokenizer
 from gpt.generation.stream import stream_text
 from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.model.gpt2 import GPT2
-from gpt.training.distributed import PARALLEL, Group, ProcessLost, join, speaks_for_its_machine
+from gpt.training.distributed import PARALLEL, ProcessLost, join, speaks_for_its_machine
 from gpt.training.evaluation import evaluate
+from gpt.training.group import Group, noting_stops
 from gpt.training.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
 from gpt.training.recording import Recording
 from gpt.training.state import TrainEvent
-from gpt.training.trainer import Trainer, TrainingDiverged
+from gpt.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(given, argparse.Namespace(given=given))
     try:
-        options.command(options)
+        return options.command(options) or 0
     except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
         if speaks_for_its_machine():
             print(f"gpt: {error}", file=sys.stderr)
@@ -51,7 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
         if speaks_for_its_machine():
             print("\ngpt: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +104,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("--learning-rate", "learning_rate", float, "rate of AdamW"),
         ("--matrix-learning-rate", "matrix_learning_rate", float, "rate of Muon"),
         ("--weight-decay", "weight_decay", float, "pull towards zero"),
-        ("--accumulate", "accumulation", int, "equal parts in which a batch is learned from, to save memory"),
+        (
+            "--gradient-accumulation-steps",
+            "gradient_accumulation_steps",
+            int,
+            "equal parts in which a batch is learned from, to save memory",
+        ),
         ("--eval-interval", "eval_interval", int, "updates between evaluations, each followed by a save"),
         ("--seed", "seed", int, "of weights, batches and samples"),
     ):
@@ -114,7 +121,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--checkpoint-activations",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="compute each block anew in the backward pass, to save memory",
+        help="compute each block again in the backward pass, to save memory",
     )
     training.add_argument(
         "--snapshots", type=int, nargs="+", default=(), metavar="STEP", help="steps to keep weights of"
@@ -211,16 +218,40 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 # --- train ----------------------------------------------------------------------------------------------------------
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> int:
     with (
         join(options.parallel, options.device) as group,
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
     ):
-        _train_together(options, group)
+        return _train_together(options, group)
 
 
-def _train_together(options: argparse.Namespace, group: Group) -> None:
+def _train_together(options: argparse.Namespace, group: Group) -> int:
+    corpus, recording = _prepared_training(options, group)
+    trainer = recording.trainer
+    with noting_stops(group):
+        _train_and_save(recording, options.out)
+    if group.stop_requested:
+        print(f"\nsaved in {options.out} after step {trainer.step:,}; the same command goes on from there")
+        return 128 + (group.stop_signal or signal.SIGINT)
+    if options.final:
+        loss = finish_training(options.out, recording, f"python -m gpt {shlex.join(options.given)}")
+    else:
+        loss = measure_best(recording, lambda best: evaluate(best, corpus, most_windows=MOST_WINDOWS))
+    if options.chart is not None and group.is_first:
+        _draw(options.chart, options.variant, recording.history, corpus)
+    is_whole = is_read_whole(corpus, trainer.model.config)
+    extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
+    print(
+        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} {loss:.3f}; "
+        f"saved in {options.out}"
+    )
+    return 0
+
+
+def _prepared_training(options: argparse.Namespace, group: Group) -> tuple[Corpus, Recording]:
+    """The training that the options ask for, restored if it was begun before."""
     train_config = _train_config(options)
     if options.variant not in VARIANTS:
         raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
@@ -232,50 +263,35 @@ def _train_together(options: argparse.Namespace, group: Group) -> None:
     model = _new_model(options, corpus, train_config.seed)
     if found is not None:
         _check_same_run(found, model, corpus, train_config, options.out)
-    trainer = Trainer(model, corpus, train_config, group)
-    recording = Recording(trainer, options.out, options.snapshots)
+    recording = Recording(Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots))
     if found is not None:
-        if not recording.take_up(found):
+        if not restore_training(options.out, found, recording):
             raise ValueError(f"{options.out} was saved with --final and cannot be continued; choose another --out")
-        print(f"continuing {options.out} after step {trainer.step:,}")
-    group.tidy(options.out)  # and so wait until all have read what is there
+        print(f"continuing {options.out} after step {recording.trainer.step:,}")
+    tidy(options.out, group)  # and so wait until all have read what is there
     changes = ", ".join(changes_from_gpt2(model.config)) or "none"
     parameters = parameter_count(model.config)
     print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
-    try:
-        _run(recording)
-    except KeyboardInterrupt:
-        recording.save()
-        print(f"\nsaved in {options.out} after step {trainer.step:,}; the same command goes on from there")
-        raise
-    if options.final:
-        loss = recording.finish(f"python -m gpt {shlex.join(options.given)}")
-    else:
-        recording.save()
-        loss = recording.measure(lambda best: evaluate(best, corpus, most_windows=MOST_WINDOWS))
-    if options.chart is not None and group.is_first:
-        _draw(options.chart, options.variant, recording.history, corpus)
-    is_whole = is_read_whole(corpus, model.config)
-    extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
-    print(
-        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} {loss:.3f}; "
-        f"saved in {options.out}"
-    )
+    return corpus, recording
 
 
-def _run(recording: Recording) -> None:
-    """Train to the end, printing losses at evaluations."""
+def _train_and_save(recording: Recording, folder: Path) -> None:
+    """Train to the end, or until asked to stop, printing losses at evaluations; what is left is saved."""
     trainer = recording.trainer
-    steps, is_first = trainer.config.max_steps, trainer.group.is_first
-    with tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not is_first) as bar:
+    steps, group = trainer.config.max_steps, trainer.group
+    bar = tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not group.is_first)
+    with bar, contextlib.suppress(TrainingInterrupted):
         for event in recording.events():
             bar.update(event.step - bar.n)
             if event.validation_loss is not None:
+                save_training(folder, recording)
                 train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
                 bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
                 bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-            if trainer.group.stop_requested:
-                raise KeyboardInterrupt
+            if group.stop_requested:
+                break
+    if group.stop_requested:
+        save_training(folder, recording)
 
 
 def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
@@ -323,7 +339,7 @@ def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config
         raise ValueError(f"{folder} was trained on another text ({(found.corpus or {}).get('name')}); {instead}")
     if found.train_config is None:
         raise ValueError(f"{folder} does not say how it was trained; {instead}")
-    free = ("max_steps", "device", "accumulation", "checkpoint_activations")
+    free = ("max_steps", "device", "gradient_accumulation_steps", "checkpoint_activations")
     same_run = dataclasses.replace(found.train_config, **{name: getattr(train_config, name) for name in free})
     if same_run != train_config:
         changed = [
@@ -399,7 +415,7 @@ def _bench(options: argparse.Namespace) -> None:
 # --- reproduce and verify -------------------------------------------------------------------------------------------
 
 
-def _reproduce(options: argparse.Namespace) -> None:
+def _reproduce(options: argparse.Namespace) -> int:
     unknown = [name for name in options.names if name not in SHIPPED]
     if unknown:
         raise ValueError(f"no model {unknown[0]!r} ships; choose from {', '.join(SHIPPED)}")
@@ -410,7 +426,9 @@ def _reproduce(options: argparse.Namespace) -> None:
             print(f"{folder} is finished")
             continue
         print(f"python -m gpt {shlex.join(arguments)}", flush=True)
-        _train(_parser().parse_args(arguments, argparse.Namespace(given=arguments)))
+        if status := _train(_parser().parse_args(arguments, argparse.Namespace(given=arguments))):
+            return status
+    return 0
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gpt.__main__ as command_line
 from gpt import GPT2, RECIPES, Corpus, GPTConfig, TrainConfig, Trainer
-from gpt.training.distributed import Group, Replicas, Shards, join
+from gpt.training.distributed import Replicas, Shards, join
+from gpt.training.group import Group
 
 SIZE = {"embed_size": 16, "num_heads": 2, "hidden_size": 32, "num_layers": 2, "context_length": 16}
 STEADY = {"batch_size": 8, "eval_windows": 4, "device": "cpu", "precision": "float32"}
@@ -32,7 +33,7 @@ SETTINGS: dict[str, tuple[float, dict[str, object]]] = {  # dropout, and the tra
         0.0,
         {
             **{"max_steps": 8, "eval_interval": 4, "sample_length": 0, "ema_decay": 0.6},
-            **{"accumulation": 2, "checkpoint_activations": True},
+            **{"gradient_accumulation_steps": 2, "checkpoint_activations": True},
         },
     ),
     "dropout": (0.3, {"max_steps": 3, "eval_interval": 3, "sample_length": 0}),

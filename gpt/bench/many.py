@@ -1,4 +1,4 @@
-"""Thirty readers who wait for their texts: all at once through one `Batcher`, or one after another."""
+"""Thirty readers who wait for their texts: all at once through one `GenerationEngine`, or one after another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpt.bench.rows import Row, timed_row
 from gpt.bench.turns import in_turns, threads
-from gpt.generation.engine import Batcher
+from gpt.generation.engine import GenerationEngine
 from gpt.generation.stream import stream_tokens
 from gpt.model.config import make_config
 from gpt.model.gpt2 import GPT2
@@ -56,7 +56,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     model = GPT2.from_config(config)
     prompts = [torch.arange(1 + reader)[None] % config.vocab_size for reader in range(setting.readers)]  # (1, T) each
     works: dict[str, Callable[[], object]] = {
-        "ours": lambda: batched(model, prompts, setting.new_tokens),
+        "ours": lambda: together(model, prompts, setting.new_tokens),
         "peer": lambda: one_after_another(model, prompts, setting.new_tokens),
     }
     with threads(1):
@@ -64,8 +64,8 @@ def rows(setting: Setting) -> Iterator[Row]:
     measured = (
         f"Tokens per second, all readers together: {setting.readers} readers with prompts of 1 to {setting.readers} "
         f"tokens, each waiting for {setting.new_tokens} at temperature 0.8; {setting.num_layers} layers of "
-        f"{setting.num_heads} heads, {setting.embed_size} wide, float32, 1 thread. Ours is Batcher with a thread for "
-        f"each reader; the peer is stream_tokens for one reader after another."
+        f"{setting.num_heads} heads, {setting.embed_size} wide, float32, 1 thread. Ours is GenerationEngine with a "
+        f"thread for each reader; the peer is stream_tokens for one reader after another."
     )
     yield timed_row(
         "many",
@@ -77,13 +77,13 @@ def rows(setting: Setting) -> Iterator[Row]:
     )
 
 
-def batched(model: GPT2, prompts: list[Tensor], new_tokens: int) -> list[list[int]]:
-    """What each reader gets from one new `Batcher`."""
-    batcher = Batcher(model)
+def together(model: GPT2, prompts: list[Tensor], new_tokens: int) -> list[list[int]]:
+    """What each reader gets from one new `GenerationEngine`."""
+    engine = GenerationEngine(model)
 
     def read(numbered: tuple[int, Tensor]) -> list[int]:
         seed, prompt = numbered
-        stream = batcher.stream(prompt, max_new_tokens=new_tokens, temperature=0.8, seed=seed)
+        stream = engine.stream(prompt, max_new_tokens=new_tokens, temperature=0.8, seed=seed)
         return list(stream)
 
     with ThreadPoolExecutor(len(prompts)) as pool:

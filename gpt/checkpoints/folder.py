@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from gpt.costs.formulas import parameter_count
 from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
 from gpt.model.gpt2 import GPT2
-from gpt.training.recipes import TrainConfig
+from gpt.training.recipes import TrainConfig, training_config
 from gpt.training.state import TrainEvent, TrainingState
 
 _FORMAT = "gpt-lab-1"
@@ -107,6 +108,8 @@ def save_checkpoint(
     if training_state is not None:
         best = _below("best/", training_state.tensors)
         progress = {f.name: getattr(training_state, f.name) for f in fields(TrainingState) if f.name != "tensors"}
+        if math.isinf(training_state.best_loss):  # JSON has no infinity
+            progress["best_loss"] = None
     weights = save_tensors({name: weight.to(dtype) for name, weight in best.items()}, metadata={"format": "pt"})
     description = {
         "format": _FORMAT,
@@ -128,7 +131,7 @@ def save_checkpoint(
         files[snapshot_name(step)] = save_tensors(quantize(snapshot))
     if training_state is not None:
         rest = {name: tensor for name, tensor in training_state.tensors.items() if not name.startswith("best/")}
-        if rest:  # else it lies in parts beside the folder, see `gpt.training.distributed`
+        if rest:  # else it lies in parts beside the folder, see `training_folder`
             files["training.safetensors"] = save_tensors(rest)
     _replace_folder(folder, files)
 
@@ -192,7 +195,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     description = read_description(folder)
     config = _read_config(description, folder)
     training = description.get("training")
-    train_config = None if training is None else _from_json(TrainConfig, training, folder)
+    train_config = None if training is None else _from_json("training", training_config, training, folder)
     corpus, result = (description.get(name) for name in ("corpus", "result"))
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     if tokenizer.vocab_size != config.vocab_size:
@@ -235,19 +238,37 @@ def load_training_state(folder: str | Path) -> TrainingState | None:
         CheckpointError: as `load_checkpoint`.
     """
     folder = Path(folder)
-    progress = read_description(folder).get("progress")
+    progress = read_progress(folder)
     if not progress or not (folder / "training.safetensors").is_file():
         return None
+    return state_from(folder, progress, read_tensors(folder / "training.safetensors", _LARGEST_WEIGHTS))
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """How far the training in a checkpoint folder has come; empty if it is finished, or not there yet."""
+    if not (folder / "config.json").is_file():
+        return {}
+    progress = read_description(folder).get("progress")
+    return progress if isinstance(progress, dict) else {}
+
+
+def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainingState:
+    """The state of a training from its progress, its tensors, and the best weights, which are those of the folder.
+
+    Raises:
+        CheckpointError: they do not belong together.
+    """
     best = read_tensors(folder / "model.safetensors", _LARGEST_WEIGHTS)
-    tensors = read_tensors(folder / "training.safetensors", _LARGEST_WEIGHTS)
     present = {name: tensor.shape for name, tensor in _below("present/", tensors).items()}
     average = {name: tensor.shape for name, tensor in _below("average/", tensors).items()}
     if not present == {name: weight.shape for name, weight in best.items()} == (average or present):
         raise CheckpointError("training.safetensors does not hold the weights that model.safetensors has")
     if any(not re.fullmatch(r"(present|average)/.+|optimizer/[01]/\d{1,6}/\w+", name) for name in tensors):
         raise CheckpointError("training.safetensors holds something that is not part of a training state")
+    best_loss = math.inf if progress.get("best_loss") is None else progress["best_loss"]  # before any evaluation
+    every = {**tensors, **{f"best/{name}": weight for name, weight in best.items()}}
     try:
-        return TrainingState(**progress, tensors=tensors | {f"best/{name}": weight for name, weight in best.items()})
+        return TrainingState(**{**progress, "best_loss": best_loss}, tensors=every)
     except TypeError:
         raise CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's") from None
 
@@ -266,7 +287,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def _read_config(description: Mapping[str, Any], folder: Path) -> GPTConfig:
     """The model's configuration, refused if it asks for more memory than is given."""
-    config: GPTConfig = _from_json(GPTConfig, description.get("model"), folder)
+    config: GPTConfig = _from_json("model", GPTConfig, description.get("model"), folder)
     if config.num_layers > _MOST_LAYERS:
         raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; at most {_MOST_LAYERS:,} are loaded")
     if 4 * parameter_count(config) > _LARGEST_WEIGHTS:
@@ -280,10 +301,10 @@ def _shapes(config: GPTConfig) -> dict[str, torch.Size]:
         return {name: parameter.shape for name, parameter in GPT2.from_config(config).named_parameters()}
 
 
-def _from_json(kind: type[Any], values: Any, folder: Path) -> Any:
-    """A configuration from its JSON object, refused if a field is missing, unknown or not allowed."""
+def _from_json(name: str, kind: Callable[..., Any], values: Any, folder: Path) -> Any:
+    """What config.json says under a name, refused if a field is missing, unknown or not allowed."""
     if not isinstance(values, dict):
-        raise CheckpointError(f"config.json in {folder} lacks the fields of {kind.__name__}")
+        raise CheckpointError(f"config.json in {folder} lacks the fields of {name!r}")
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:

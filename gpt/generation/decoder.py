@@ -61,7 +61,7 @@ def _is_as_configured(block: Any, config: GPTConfig) -> bool:
 def rolls_forever(config: GPTConfig) -> bool:
     """Whether tokens before the last `context_length` cannot reach the output, nor their number matter.
 
-    Such a model reads on past its context with the keys it has; any other then has to read the text anew for each
+    Such a model reads on past its context with the keys it has; any other then has to read the text again for each
     token, because the text's first token has gone and every key after it has changed.
     """
     reach = config.receptive_field
@@ -96,10 +96,10 @@ class _Layer(NamedTuple):
     project_bias: Tensor
 
 
-class _Desk(NamedTuple):
-    """Where the work on the newest tokens is laid down, in every layer anew, and how it is looked at from there.
+class _Workspace(NamedTuple):
+    """Where each layer in turn lays down its work on the newest tokens, and views of it.
 
-    At this size, making a tensor or a view takes as long as the sum that fills it.
+    They are kept because at this size, making a tensor or a view takes as long as the sum that fills it.
     """
 
     heads: Tensor  # (rows, (H + 2 G) x head_dim)
@@ -137,14 +137,14 @@ class Decoder:
         self._most_tokens = math.inf if rolls_forever(config) else config.context_length
         self._norm_shape = (config.embed_size,)
         self._turns = _turns(model, config.context_length) if config.positions == "rotary" else None
-        self._desk: _Desk | None = None
+        self._workspace: _Workspace | None = None
         self._layers: list[_Layer] = []
         self._copied: list[Tensor] = []
         self._copied_versions: list[int] | None = None
         self._lay_out_weights()
 
     def is_at_its_end(self, row: int) -> bool:
-        """Whether a row fills the model's context, and one more token would need the text read anew."""
+        """Whether a row fills the model's context, and one more token would need the text read again."""
         return self.slots.lengths[row] >= self._most_tokens
 
     def read(self, ids: Tensor) -> Tensor:
@@ -160,18 +160,18 @@ class Decoder:
             )
         longest = max(lengths)
         if longest >= self._most_tokens:
-            raise ValueError(f"a row has read {longest} tokens, this model's context; read its last ones anew")
+            raise ValueError(f"a row has read {longest} tokens, this model's context; read its last ones again")
         if self._copied_versions is None or self._copied_versions != [copied._version for copied in self._copied]:
             self._lay_out_weights()
         # Where the newest tokens stand. If all rows agree one number, which finds its place in a table sooner.
         position = longest if min(lengths) == longest else torch.tensor(lengths, device=ids.device)  # () or (rows,)
         x = self._embed(ids, position)  # (rows, embed_size)
         turn = None if self._turns is None else self._turn(position, longest)
-        desk = self._clear_desk(len(lengths))
+        workspace = self._workspace_for(len(lengths))
         places, keys, values, bias = self.slots.extend()
         for layer, *seen in zip(self._layers, places, keys, values, strict=True):
-            self._attend(layer, x, turn, desk, bias, *seen)
-            self._feed_forward(layer, x, desk)
+            self._attend(layer, x, turn, workspace, bias, *seen)
+            self._feed_forward(layer, x, workspace)
         weight, shift, eps = self._final_norm
         return F.linear(torch.layer_norm(x, self._norm_shape, weight, shift, eps), self._output_weight)
 
@@ -185,7 +185,7 @@ class Decoder:
         layer: _Layer,
         x: Tensor,
         turn: tuple[Tensor, Tensor] | None,
-        desk: _Desk,
+        workspace: _Workspace,
         bias: Tensor | None,
         place: Tensor,
         keys: Tensor,
@@ -194,25 +194,25 @@ class Decoder:
         """Add to x (rows, embed_size) what attention adds, softmax(q k^T + bias) v; `keys` and `values` see `place`."""
         weight, shift, eps = layer.attention_norm
         normal = torch.layer_norm(x, self._norm_shape, weight, shift, eps)
-        torch.addmm(layer.heads_bias, normal, layer.heads, out=desk.heads)
+        torch.addmm(layer.heads_bias, normal, layer.heads, out=workspace.heads)
         if turn is not None:
             cosine, signed_sine = turn
-            swapped = desk.turning.flip(2)  # (first, second) -> (first cos - second sin, second cos + first sin)
-            desk.turning.mul_(cosine).addcmul_(swapped, signed_sine)
-        place.copy_(desk.keys_and_values)
+            swapped = workspace.turning.flip(2)  # (first, second) -> (first cos - second sin, second cos + first sin)
+            workspace.turning.mul_(cosine).addcmul_(swapped, signed_sine)
+        place.copy_(workspace.keys_and_values)
         if len(x) > 1:
-            desk.stacked_queries.view(desk.queries.shape).copy_(desk.queries)
-        queries = desk.stacked_queries
+            workspace.stacked_queries.view(workspace.queries.shape).copy_(workspace.queries)
+        queries = workspace.stacked_queries
         scores = torch.bmm(queries, keys) if bias is None else torch.baddbmm(bias, queries, keys)  # (rows G, H / G, K)
-        torch.bmm(scores.softmax(-1), values, out=desk.mixed)
-        x.add_(layer.output_bias).addmm_(desk.flat_mixed, layer.output)
+        torch.bmm(scores.softmax(-1), values, out=workspace.mixed)
+        x.add_(layer.output_bias).addmm_(workspace.flat_mixed, layer.output)
 
-    def _feed_forward(self, layer: _Layer, x: Tensor, desk: _Desk) -> None:
+    def _feed_forward(self, layer: _Layer, x: Tensor, workspace: _Workspace) -> None:
         """Add to x (rows, embed_size) what the feed-forward layer adds."""
         weight, shift, eps = layer.feed_forward_norm
         normal = torch.layer_norm(x, self._norm_shape, weight, shift, eps)
-        torch.addmm(layer.expand_bias, normal, layer.expand, out=desk.hidden)
-        x.add_(layer.project_bias).addmm_(F.gelu(desk.hidden, approximate="tanh"), layer.project)
+        torch.addmm(layer.expand_bias, normal, layer.expand, out=workspace.hidden)
+        x.add_(layer.project_bias).addmm_(F.gelu(workspace.hidden, approximate="tanh"), layer.project)
 
     def _turn(self, position: int | Tensor, longest: int) -> tuple[Tensor, Tensor]:
         """Cosine and signed sine of the newest tokens' angles, to broadcast over (rows, heads, 2, head_dim / 2)."""
@@ -221,11 +221,11 @@ class Decoder:
         cosine, signed_sine = self._turns
         return cosine[position], signed_sine[position]
 
-    def _clear_desk(self, rows: int) -> _Desk:
-        """The desk of the last token, or another if there are more or fewer rows now."""
-        if self._desk is None or len(self._desk.heads) != rows:
-            self._desk = _desk(self._model.config, rows, like=self._token_embedding)
-        return self._desk
+    def _workspace_for(self, rows: int) -> _Workspace:
+        """The workspace of the last token, or a new one if there are more or fewer rows now."""
+        if self._workspace is None or len(self._workspace.heads) != rows:
+            self._workspace = _make_workspace(self._model.config, rows, like=self._token_embedding)
+        return self._workspace
 
     def _lay_out_weights(self) -> None:
         """Query, key and value weights are copied into one matrix; all others are the model's own."""
@@ -270,13 +270,13 @@ def _lay_out(block: Any) -> tuple[_Layer, list[Tensor]]:
     return layer, [query, key, value, query_bias, key_bias, value_bias]
 
 
-def _desk(config: GPTConfig, rows: int, like: Tensor) -> _Desk:
+def _make_workspace(config: GPTConfig, rows: int, like: Tensor) -> _Workspace:
     query_heads, kv_heads, head_dim = config.num_heads, config.kv_heads, config.head_dim
     heads = like.new_empty(rows, query_heads + 2 * kv_heads, head_dim)
     queries = heads[:, :query_heads].unflatten(1, (kv_heads, -1))  # (rows, G, H / G, head_dim)
     stacked_queries = queries.flatten(0, 1)
     mixed = torch.empty_like(stacked_queries)
-    return _Desk(
+    return _Workspace(
         heads=heads.flatten(1),
         turning=heads[:, : query_heads + kv_heads].view(rows, -1, 2, head_dim // 2) if head_dim % 2 == 0 else heads,
         keys_and_values=heads[:, query_heads:].unflatten(1, (2, kv_heads)).transpose(0, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,50 +13,74 @@ from gpt.model.config import check_number, check_whole_number
 from gpt.model.seeds import seeded_generator
 
 
-def choose(
-    logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator
-) -> Tensor:
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen; checked when it is made, so that whoever holds one may rely on it.
+
+    Attributes:
+        temperature: divides the logits; 0 always takes the likeliest token.
+        top_k: sample among the k likeliest tokens only.
+        top_p: sample among the fewest tokens that together have probability p (https://arxiv.org/abs/1904.09751).
+        seed: gives the same tokens again, on every device; None draws a new stream.
+
+    Raises:
+        ValueError, TypeError: in a sentence, if these are not choices one can sample with.
+    """
+
+    temperature: float = 0.7
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature)
+        if self.temperature < 0:
+            raise ValueError(f"temperature is {self.temperature}; give 0 (always the likeliest token) or more")
+        if self.top_k is not None:
+            check_whole_number("top_k", self.top_k)
+        if self.top_p is not None:
+            check_number("top_p", self.top_p)
+            if not 0 < self.top_p <= 1:
+                raise ValueError(f"top_p is {self.top_p}; it is a probability: give more than 0 and at most 1")
+        if self.seed is not None:
+            check_whole_number("seed", self.seed, minimum=0)
+
+    def generator(self) -> torch.Generator:
+        """The random stream that tokens are drawn from, at its beginning."""
+        if self.seed is not None:
+            return seeded_generator(self.seed, "sampling")
+        generator = torch.Generator()
+        generator.seed()
+        return generator
+
+
+def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
     """Draw one token for each row of logits (B, vocab_size); returns (B,) on the logits' device.
 
     The draw is made on the CPU, so that a seed means the same on every device.
 
-    Raises:
-        ValueError: a logit is not a number.
+    Args:
+        logits: numbers, every one; see `are_numbers`.
+        sampling: for all rows; the seed plays no part here.
+        generators: each serves B / len(generators) rows in succession, which get what they would get alone.
     """
-    if temperature == 0:
+    if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities = next_token_probabilities(logits, temperature, top_k, top_p).cpu()
-    times = torch.empty_like(probabilities).exponential_(generator=generator)
-    return _first_to_arrive(probabilities, times).to(logits.device)
-
-
-def choose_in_each(
-    logits: Tensor,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    generators: Sequence[torch.Generator],
-) -> Tensor:
-    """As `choose`, each row with a generator of its own: what `choose` draws for that row alone."""
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    probabilities = next_token_probabilities(logits, temperature, top_k, top_p).cpu()
+    probabilities = next_token_probabilities(logits, sampling.temperature, sampling.top_k, sampling.top_p).cpu()
     times = torch.empty_like(probabilities)
-    for row, generator in zip(times, generators, strict=True):
-        row.exponential_(generator=generator)
-    return _first_to_arrive(probabilities, times).to(logits.device)
+    shares = (times,) if len(generators) == 1 else times.view(len(generators), -1).unbind()
+    for share, generator in zip(shares, generators, strict=True):
+        share.exponential_(generator=generator)
+    # A race in which each token arrives at its random time divided by its probability. For exponential times a token
+    # wins as often as it is probable. `torch.multinomial` draws in the same way and so the same tokens, but looks three
+    # times through the probabilities first.
+    return (probabilities / times).argmax(dim=-1).to(logits.device)
 
 
-def _first_to_arrive(probabilities: Tensor, times: Tensor) -> Tensor:
-    """The winner of a race in which each token arrives at its random time divided by its probability: (B,).
-
-    For exponential times a token wins as often as it is probable. `torch.multinomial` draws in the same way and so the
-    same tokens, but looks three times through the probabilities first.
-    """
-    haste = probabilities / times
-    if math.isnan(haste.sum()):
-        raise ValueError("the model's logits are not numbers: its training has diverged; go back to earlier weights")
-    return haste.argmax(dim=-1)
+def are_numbers(logits: Tensor) -> bool:
+    """Whether one can sample from every row of logits (B, vocab_size); -inf is a token that never comes."""
+    largest = logits.max() if len(logits) == 1 else logits.amax(dim=-1).sum(dtype=torch.float64)
+    return math.isfinite(largest)
 
 
 def next_token_probabilities(
@@ -66,8 +91,8 @@ def next_token_probabilities(
     Args:
         logits: (B, vocab_size).
         temperature: above 0.
-        top_k: as in `stream_tokens`.
-        top_p: as in `stream_tokens`.
+        top_k: as in `Sampling`.
+        top_p: as in `Sampling`.
 
     Returns:
         (B, vocab_size), each row summing to 1.
@@ -85,31 +110,3 @@ def next_token_probabilities(
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, descending.masked_fill(reached_before, 0.0))
         probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
     return probabilities.float()
-
-
-def sampling_generator(seed: int | None) -> torch.Generator:
-    """The random stream that tokens are drawn from; a new one for None.
-
-    Raises:
-        ValueError, TypeError: the seed is not a whole number of at least 0.
-    """
-    if seed is None:
-        generator = torch.Generator()
-        generator.seed()
-        return generator
-    check_whole_number("seed", seed, minimum=0)
-    return seeded_generator(seed, "sampling")
-
-
-def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Raise ValueError or TypeError, in a sentence, unless these are choices one can sample with."""
-    check_whole_number("max_new_tokens", max_new_tokens)
-    check_number("temperature", temperature)
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}; give 0 (always the likeliest token) or more")
-    if top_k is not None:
-        check_whole_number("top_k", top_k)
-    if top_p is not None:
-        check_number("top_p", top_p)
-        if not 0 < top_p <= 1:
-            raise ValueError(f"top_p is {top_p}; it is a probability: give more than 0 and at most 1")

@@ -71,10 +71,10 @@ class Slots:
         self.lengths += [past.length] * rows
         self._look()
 
-    def past(self, row: int) -> Past:
-        """What a row has read, to `add` it again later."""
+    def past(self, row: int, count: int = 1) -> Past:
+        """What `count` rows of one length from `row` on have read, to `add` them again later."""
         columns = self._last_columns(self._held(row))
-        return Past(self._numbers[:, :, row : row + 1, :, columns].clone(), self.lengths[row])
+        return Past(self._numbers[:, :, row : row + count, :, columns].clone(), self.lengths[row])
 
     def remove(self, row: int) -> None:
         """Let a row go; the last row, if it is another, takes its number."""

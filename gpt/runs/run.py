@@ -72,7 +72,7 @@ class RunRequest:
     @cached_property
     def working_bytes(self) -> int:
         """Memory that training takes beside that, about: the step of one model at a time."""
-        from gpt.training.trainer import learns_in_bfloat16, pick_device
+        from gpt.training.devices import learns_in_bfloat16, pick_device
 
         in_bfloat16 = learns_in_bfloat16(self.training, pick_device("cpu"))
         batch = self.training.batch_size

@@ -16,162 +16,26 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.model.gpt2 import GPT2
-
-if TYPE_CHECKING:
-    from gpt.training.state import TrainingState
+from gpt.training.group import Answer, Group
 
 PARALLEL = ("none", "ddp", "fsdp")
 
 # Others wait while the first process evaluates and saves. That one was lost is noticed at once, without this.
 _LONGEST_WAIT = timedelta(hours=2)
 
-Answer = TypeVar("Answer")
-
 
 class ProcessLost(RuntimeError):
     """Another process of the group has ended; the message says how to go on."""
-
-
-# --- A process alone ------------------------------------------------------------------------------------------------
-
-
-class Group:
-    """The processes that train one model. This class is a process alone; its subclasses are several.
-
-    All processes of a group make the same calls in the same order, except where a method says otherwise.
-
-    Attributes:
-        rank: the number of this process, from 0.
-        size: how many processes there are.
-        stop_requested: whether one of them was asked to stop; known to all at the same step.
-    """
-
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        self.rank = rank
-        self.size = size
-        self.stop_requested = False
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the one process that prints and writes."""
-        return self.rank == 0
-
-    @property
-    def stream(self) -> tuple[int, ...]:
-        """What to add to the purpose of a random stream, so that each process draws from one of its own."""
-        return (self.rank,) if self.rank else ()
-
-    def place(self, model: GPT2, device: torch.device) -> nn.Module:
-        """Put a model where it is trained, in place; returns what to call in its stead when learning."""
-        return model.to(device)
-
-    def rows(self, batch: Tensor) -> Tensor:
-        """The rows of a batch (B, ...) that this process learns from: (B / size, ...)."""
-        return batch.chunk(self.size)[self.rank]
-
-    def gradients(self, learner: nn.Module, *, are_complete: bool) -> AbstractContextManager[Any]:
-        """Around a forward and a backward pass; gradients are averaged over the processes once they are complete."""
-        return nullcontext()
-
-    def mean(self, value: Tensor) -> float:
-        """The mean of a number (a tensor of no dimensions) over the processes."""
-        return value.item()
-
-    def whole(self, tensor: Tensor) -> Tensor:
-        """A tensor of which each process holds a part, gathered from all."""
-        return tensor
-
-    def part(self, tensor: Tensor) -> Tensor:
-        """Of a tensor that each process holds the whole of, what this process keeps: the inverse of `whole`."""
-        return tensor
-
-    def ask_first(self, model: GPT2, question: Callable[[GPT2], Answer]) -> Answer:
-        """What the first process answers when it is handed the whole model; all get the answer, or raise its error."""
-        return question(model)
-
-    def wait(self) -> None:
-        """Go on when all processes have come here."""
-
-    def store(self, state: TrainingState, folder: Path) -> TrainingState:
-        """Write what is held in parts beside a checkpoint folder; returns what that folder itself has to hold.
-
-        The folder's "progress" says which parts belong to it. So until it is written, the parts before count.
-        """
-        return state
-
-    def load(self, folder: Path, model: GPT2) -> TrainingState | None:
-        """The state that a group of any size stored in parts for a checkpoint folder; None if none did.
-
-        Raises:
-            CheckpointError: the parts are incomplete, or are those of another model.
-        """
-        progress = _progress(folder)
-        parts = _parts_of(folder, progress.get("step"))
-        if not parts.is_dir():
-            return None
-        import torch.distributed.checkpoint as dcp
-
-        reader = dcp.HuggingFaceStorageReader(str(parts))
-        found: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
-        sizes = {name: tensor.size for name, tensor in found.items()}
-        if any(sizes.get(f"present/{name}") != weight.shape for name, weight in model.named_parameters()):
-            raise CheckpointError(
-                f"{parts} does not hold all weights of the model in {folder}; "
-                f"put back its missing files, or choose another --out"
-            )
-        tensors = {name: self._empty(tensor.size, tensor.properties.dtype) for name, tensor in found.items()}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # a process alone reads all the parts
-            dcp.load(tensors, storage_reader=reader)
-        try:
-            return _with_tensors(progress, tensors)
-        except TypeError:
-            raise CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's") from None
-
-    def tidy(self, folder: Path) -> None:
-        """Remove the parts beside a checkpoint folder that do not belong to it, or no longer, once all are here."""
-        self.wait()
-        if self.is_first:
-            is_in_parts = (folder / "config.json").is_file() and not (folder / "training.safetensors").is_file()
-            kept = _parts_of(folder, _progress(folder).get("step") if is_in_parts else None)
-            for parts in kept.parent.glob("*step-*"):
-                if parts != kept:
-                    shutil.rmtree(parts, ignore_errors=True)
-            if kept.parent.is_dir() and not any(kept.parent.iterdir()):
-                kept.parent.rmdir()
-
-    def _empty(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
-        return torch.empty(size, dtype=dtype)
-
-
-def _progress(folder: Path) -> dict[str, Any]:
-    """How far the run in a checkpoint folder has come; empty once it is final."""
-    return read_json(folder / "config.json").get("progress") or {}
-
-
-def _parts_of(folder: Path, step: int | None) -> Path:
-    """Where the parts of a state lie: beside the checkpoint folder, which is replaced as a whole."""
-    return folder.with_name(f"{folder.name}.sharded") / f"step-{step}"
-
-
-def _with_tensors(progress: dict[str, Any], tensors: dict[str, Tensor]) -> TrainingState:
-    from gpt.training.state import TrainingState
-
-    return TrainingState(**progress, tensors=tensors)
 
 
 # --- Several processes ----------------------------------------------------------------------------------------------
@@ -183,7 +47,12 @@ class Replicas(Group):
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         super().__init__(rank, size)
         self.device = device
-        self._asked_to_stop = False
+        self._is_stop_agreed = False
+
+    @property
+    def stop_requested(self) -> bool:
+        """As `Group`; agreed upon with each mean."""
+        return self._is_stop_agreed
 
     def place(self, model: GPT2, device: torch.device) -> nn.Module:
         """As `Group`; the device is that of this process."""
@@ -200,10 +69,12 @@ class Replicas(Group):
         """As `Group`; on the same way it becomes known whether one of the processes was asked to stop."""
         import torch.distributed as dist
 
-        sums = torch.tensor([value.item(), float(self._asked_to_stop)], dtype=torch.float64, device=self.device)
+        sums = torch.tensor(
+            [value.item(), float(self.stop_signal is not None)], dtype=torch.float64, device=self.device
+        )
         dist.all_reduce(sums)
         total, stops = sums.tolist()
-        self.stop_requested = stops > 0
+        self._is_stop_agreed = stops > 0
         return total / self.size
 
     def ask_first(self, model: GPT2, question: Callable[[GPT2], Answer]) -> Answer:
@@ -228,10 +99,6 @@ class Replicas(Group):
         import torch.distributed as dist
 
         dist.barrier()
-
-    def stop_soon(self, signal_number: int, frame: FrameType | None) -> None:
-        """Take note of a signal to stop; the group stops together, after the step under way."""
-        self._asked_to_stop = True
 
     def _whole_model(self, model: GPT2) -> GPT2 | None:
         """The model with all its weights, in the first process; None in the others."""
@@ -279,23 +146,23 @@ class Shards(Replicas):
         # No source rank: each process has the whole and cuts out its own, without any exchange.
         return distribute_tensor(tensor.to(self.device), self._mesh, [Shard(0)], src_data_rank=None)
 
-    def store(self, state: TrainingState, folder: Path) -> TrainingState:
-        """As `Group`: every process writes its parts, as safetensors; the folder gets the best weights, whole."""
+    @property
+    def holds_parts(self) -> bool:
+        """As `Group`."""
+        return True
+
+    def write_parts(self, tensors: dict[str, Tensor], folder: Path) -> None:
+        """As `Group`, as safetensors; the folder is there once all its files are."""
         import torch.distributed.checkpoint as dcp
 
-        parts = _parts_of(folder, state.step)
-        if not parts.is_dir():  # a step is the same whenever it is stored
-            workplace = parts.with_name(f".{parts.name}.new")
-            if self.is_first:
-                shutil.rmtree(workplace, ignore_errors=True)
-            self.wait()
-            dcp.save(state.tensors, storage_writer=dcp.HuggingFaceStorageWriter(str(workplace), save_distributed=True))
-            if self.is_first:
-                workplace.rename(parts)
-            self.wait()
-        # Sorted, because what was read from a file may come in another order in each process.
-        best = sorted(name for name in state.tensors if name.startswith("best/"))
-        return replace(state, tensors={name: self.whole(state.tensors[name]).cpu() for name in best})
+        workplace = folder.with_name(f".{folder.name}.new")
+        if self.is_first:
+            shutil.rmtree(workplace, ignore_errors=True)
+        self.wait()
+        dcp.save(tensors, storage_writer=dcp.HuggingFaceStorageWriter(str(workplace), save_distributed=True))
+        if self.is_first:
+            workplace.rename(folder)
+        self.wait()
 
     def _empty(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
         from torch.distributed.tensor import Shard, empty
@@ -326,8 +193,6 @@ class Shards(Replicas):
 def join(parallel: str | None = None, device: str = "auto") -> Iterator[Group]:
     """Join the processes that torchrun has started, until the end of the block; without torchrun, a process alone.
 
-    In a group of several, Ctrl-C and SIGTERM only set `stop_requested`, so that all stop after the same step.
-
     Args:
         parallel: one of `PARALLEL`; None is "ddp" for several processes, else "none".
         device: "cuda" (one GPU for each process of a machine), "cpu", or "auto", which takes cuda where there is one.
@@ -357,22 +222,17 @@ def join(parallel: str | None = None, device: str = "auto") -> Iterator[Group]:
 
     dist.init_process_group("nccl" if own_device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
     group = (Replicas if kind == "ddp" else Shards)(dist.get_rank(), size, own_device)
-    handlers: dict[signal.Signals, Any] = {
-        number: signal.signal(number, group.stop_soon) for number in (signal.SIGINT, signal.SIGTERM)
-    }
     try:
         yield group
     except RuntimeError as error:
         if not any(sign in str(error) for sign in ("gloo", "remote process exited")):
             raise
-        handlers[signal.SIGTERM] = signal.SIG_IGN  # torchrun now ends whoever is left, and this one has to say why
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun now ends whoever is left, and this one has to say why
         raise ProcessLost(
             f"another process of this training was lost (noticed by process {group.rank} of {size}); "
             f"the same command goes on from the last save"
         ) from error
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         dist.destroy_process_group()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt.training.distributed import Group
+from gpt.training.group import Group
 from gpt.training.recipes import TrainConfig
 
 

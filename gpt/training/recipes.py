@@ -24,9 +24,9 @@ class TrainConfig:
     Attributes:
         max_steps: updates to make.
         batch_size: rows in a batch, each as long as the model's context.
-        accumulation: equal parts in which a batch is learned from, one after another, to save memory; the sum of their
-            gradients is the batch's.
-        checkpoint_activations: whether the backward pass computes each block anew instead of having kept all of it:
+        gradient_accumulation_steps: equal parts in which a batch is learned from, one after another, to save memory;
+            the sum of their gradients is the batch's.
+        checkpoint_activations: whether the backward pass computes each block again instead of having kept all of it:
             less memory for about a third more arithmetic, and the same result.
         batch_order: "passes" or "random", which windows of the text these rows are (see `BatchStream`).
         learning_rate: of AdamW.
@@ -55,7 +55,7 @@ class TrainConfig:
 
     max_steps: int = 220
     batch_size: int = 32
-    accumulation: int = 1
+    gradient_accumulation_steps: int = 1
     checkpoint_activations: bool = False
     batch_order: str = "random"
     learning_rate: float = 5e-3
@@ -80,7 +80,7 @@ class TrainConfig:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "accumulation", "eval_interval"):
+        for name in ("max_steps", "batch_size", "gradient_accumulation_steps", "eval_interval"):
             check_whole_number(name, getattr(self, name))
         for name in ("warmup_steps", "sample_length", "seed"):
             check_whole_number(name, getattr(self, name), minimum=0)
@@ -106,6 +106,14 @@ class TrainConfig:
             if "float" in str(field_.type) and getattr(self, field_.name) is not None:
                 # So that 0 and 0.0 are the same to everyone, a run's key included.
                 object.__setattr__(self, field_.name, float(getattr(self, field_.name)))
+
+
+_FORMER_NAMES = {"accumulation": "gradient_accumulation_steps"}  # in what was saved before they were renamed
+
+
+def training_config(**saved: Any) -> TrainConfig:
+    """The configuration that was saved as these fields, also by an earlier version; raises as `TrainConfig`."""
+    return TrainConfig(**{_FORMER_NAMES.get(name, name): value for name, value in saved.items()})
 
 
 def _check_range(name: str, value: Any, lowest: float, highest: float) -> None:

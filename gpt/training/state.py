@@ -43,11 +43,12 @@ def best_event(events: Sequence[TrainEvent]) -> TrainEvent | None:
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """A training put down in the middle; `Trainer.state` makes it and `Trainer.load_state` takes it up.
+    """A training about to evaluate `step`; `Trainer.state` saves it and `Trainer.load_state` restores it.
 
     Attributes:
         step, tokens, seconds, best_loss, best_step, batches_digest: as in `Trainer`.
         tensors: "present/...", "average/..." and "best/..." weights, "optimizer/..." memories, on the CPU.
+        train_loss, learning_rate: of the update that led to `step`, for its event; None and 0 before the first.
     """
 
     step: int
@@ -57,3 +58,5 @@ class TrainingState:
     best_step: int
     batches_digest: str
     tensors: dict[str, Tensor] = field(repr=False)
+    train_loss: float | None = None
+    learning_rate: float = 0.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import torch
@@ -15,48 +16,23 @@ from torch import Tensor
 from gpt.data.batches import BatchStream
 from gpt.data.corpus import Corpus
 from gpt.generation.decoder import rolls_forever
-from gpt.generation.stream import extend_ids
+from gpt.generation.stream import stream_tokens
 from gpt.model.gpt2 import GPT2
 from gpt.model.seeds import derived_seed
-from gpt.training.distributed import Group
+from gpt.training.devices import learns_in_bfloat16, pick_device, seeded_dropout
 from gpt.training.evaluation import mean_and_error, token_losses
+from gpt.training.group import Group
 from gpt.training.optimizers import build_optimizers
 from gpt.training.recipes import TrainConfig, rate_factor
 from gpt.training.state import TrainEvent, TrainingState
 
 
 class TrainingInterrupted(RuntimeError):
-    """Somebody ended the training in the middle of a step, which leaves no trace; see `Trainer.interrupt_when`."""
+    """A step, an evaluation or a sample was given up, of which nothing remains; see `Trainer.interrupt_when`."""
 
 
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a number. The model has its best weights back; the message says what to change."""
-
-
-def pick_device(device: str = "auto") -> torch.device:
-    """The device by name; "auto" is cuda, else mps, else cpu. Raises ValueError if it is not on this machine."""
-    present = {"cpu": True, "mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if present[name])
-    if not present[device]:
-        raise ValueError(f"this machine has no {device} device; choose auto or cpu")
-    return torch.device(device)
-
-
-def is_fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices in bfloat16 faster than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # PyTorch keeps these two to itself, so they may go; without them, float32.
-        names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        return any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    return False
-
-
-def learns_in_bfloat16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether a training makes the products of its linear layers in bfloat16 on this device."""
-    return config.precision == "bfloat16" or (config.precision == "auto" and is_fast_in_bfloat16(device))
 
 
 def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEvent]:
@@ -74,10 +50,12 @@ def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEve
 
 
 class Trainer:
-    """The training of one model, which can be put down and taken up again.
+    """The training of one model, which can be saved at any moment and restored.
 
-    `events()` is the training itself; `state()` and `load_state()` carry it over a pause in another process, after
-    which it goes on bit for bit as if it had not been interrupted (at the same number of threads).
+    `events()` is the training itself. Its state is always "about to evaluate `step`": an evaluation changes nothing but
+    the best weights, and the same ones again if it is made again; an update is made as a whole. So from whatever
+    `state()` gives, at any moment, `load_state()` goes on bit for bit as if nothing had happened (at the same number of
+    threads), beginning with the event of that step.
 
     Several processes train one model together where each has a trainer of the same arguments and its place in their
     `Group`; all trainers tell the same losses, and `state()` may hold a part only of each tensor.
@@ -88,21 +66,30 @@ class Trainer:
         best_loss, best_step: the lowest validation loss so far, and when.
         best_weights: the weights that had it, by name.
         average: the running average of the weights, by name; None without `ema_decay`.
+        snapshots: step -> whole weights on the CPU, by name, for each step so far that `is_snapshot_step` names.
         batches_digest: of all batches learned from so far, in their order; equal for runs that saw the same.
     """
 
-    def __init__(self, model: GPT2, corpus: Corpus, config: TrainConfig, group: Group | None = None) -> None:
+    def __init__(
+        self,
+        model: GPT2,
+        corpus: Corpus,
+        config: TrainConfig,
+        group: Group | None = None,
+        is_snapshot_step: Callable[[int], bool] = lambda step: False,
+    ) -> None:
         if model.config.vocab_size != corpus.tokenizer.vocab_size:
             raise ValueError(
                 f"the model knows {model.config.vocab_size} tokens and the corpus {corpus.name!r} has "
                 f"{corpus.tokenizer.vocab_size}; make the model with vocab_size={corpus.tokenizer.vocab_size}"
             )
         self.group = group or Group()
-        parts = self.group.size * config.accumulation
+        parts = self.group.size * config.gradient_accumulation_steps
         if config.batch_size % parts:
             raise ValueError(
-                f"a batch of {config.batch_size} rows cannot be cut into {parts} equal parts (processes x accumulation "
-                f"= {self.group.size} x {config.accumulation}); give a batch_size that is a multiple of {parts}"
+                f"a batch of {config.batch_size} rows cannot be cut into {parts} equal parts (processes x "
+                f"gradient_accumulation_steps = {self.group.size} x {config.gradient_accumulation_steps}); "
+                f"give a batch_size that is a multiple of {parts}"
             )
         self.model = model
         self.model.checkpoint_activations = config.checkpoint_activations
@@ -120,7 +107,7 @@ class Trainer:
         self._in_bfloat16 = learns_in_bfloat16(config, self.model.device)
         precision = torch.bfloat16 if self._in_bfloat16 else torch.float32
         self.optimizers = build_optimizers(model, config, precision, self.group)
-        self._is_interruption_wanted: Callable[[], bool] = lambda: False
+        self._is_interruption_wanted: Callable[[], bool] = lambda: self.group.stop_requested
         self.step = 0
         self.tokens = 0
         self.seconds = 0.0
@@ -129,28 +116,42 @@ class Trainer:
         self.average = None if config.ema_decay == 0 else self._copy_of_present_weights()
         self.best_weights = self.copy_of_weights()
         self.batches_digest = ""
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+        self._is_snapshot_step = is_snapshot_step
+        self._train_loss: float | None = None
+        self._learning_rate = 0.0
+        self._recent_seconds: deque[float] = deque(maxlen=20)  # of the last updates
 
     def events(self) -> Iterator[TrainEvent]:
-        """Train from the present step to `max_steps`, one event for each update, and one before the first."""
-        if self.step == 0:
-            yield self._event(None, rate=0.0, tokens_per_second=0.0, evaluate_now=True)
-        recent_seconds: list[float] = []
-        while self.step < self.config.max_steps:
-            started = time.perf_counter()
-            loss, rate = self._update()
-            recent_seconds = [*recent_seconds[-19:], time.perf_counter() - started]
-            self.seconds += recent_seconds[-1]
-            yield self._event(
-                loss,
-                rate,
-                tokens_per_second=self._tokens_per_step * len(recent_seconds) / sum(recent_seconds),
-                evaluate_now=self.step % self.config.eval_interval == 0 or self.step == self.config.max_steps,
-            )
+        """Train to `max_steps`: evaluate where that is due, make the next update, and give the event of before it.
+
+        So between two events the state is about to evaluate the next step. Not asking for the next event is a pause.
+
+        Raises:
+            TrainingDiverged: the loss became infinite or not a number.
+            TrainingInterrupted: see `interrupt_when`.
+        """
+        while True:
+            is_last = self.step >= self.config.max_steps
+            is_due = is_last or self.step % self.config.eval_interval == 0
+            event = self._evaluated_event() if is_due else self._event()
+            if self._is_snapshot_step(self.step):
+                self.snapshots[self.step] = self._whole_weights()
+            if is_last:
+                yield event
+                return
+            try:
+                self._update()
+            except (TrainingDiverged, TrainingInterrupted):
+                yield event  # what was measured is told all the same
+                raise
+            yield event
 
     def interrupt_when(self, is_wanted: Callable[[], bool]) -> None:
-        """Ask, after each block of the model and on the way back, whether to raise TrainingInterrupted.
+        """Ask, within a step, an evaluation or a sample, whether to give it up: TrainingInterrupted is then raised.
 
-        A step of a large batch may take seconds; between two blocks pass some tenths of one.
+        It is asked after each block of the model, on the way back, and between two tokens, but not once weights have
+        begun to move. So the state stays that of before. By default it is asked whether the group is to stop.
         """
         self._is_interruption_wanted = is_wanted
 
@@ -159,8 +160,7 @@ class Trainer:
         """Where the model is called within this block, it may be interrupted; elsewhere it has no hooks."""
 
         def ask(*_: Any) -> None:
-            if self._is_interruption_wanted():
-                raise TrainingInterrupted("the training was ended in the middle of a step")
+            self._give_up_if_wanted()
 
         def ask_both_ways(_module: Any, _inputs: Any, output: Tensor) -> None:
             ask()
@@ -177,14 +177,18 @@ class Trainer:
             for hook in hooks:
                 hook.remove()
 
+    def _give_up_if_wanted(self) -> None:
+        if self._is_interruption_wanted():
+            raise TrainingInterrupted("the training was interrupted within a step, of which nothing remains")
+
     @property
     def _tokens_per_step(self) -> int:
         return self.config.batch_size * self.model.config.context_length
 
-    def _update(self) -> tuple[float, float]:
-        """Learn from the next batch; returns its loss before the update, and AdamW's learning rate."""
+    def _update(self) -> None:
+        """Learn from the next batch, or raise and leave everything as it was."""
+        started = time.perf_counter()
         inputs, targets = self.batches[self.step]
-        factor = rate_factor(self.step, self.config)
         self.model.train()
         with self._dropout_stream(), self._interruptible():
             train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
@@ -192,7 +196,8 @@ class Trainer:
             self._diverged(train_loss)
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        for optimizer in self.optimizers:
+        factor = rate_factor(self.step, self.config)
+        for optimizer in self.optimizers:  # from here on nobody asks whether to give up
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             optimizer.step()
@@ -201,11 +206,13 @@ class Trainer:
         self.tokens += self._tokens_per_step
         self.batches_digest = _chained_digest(self.batches_digest, inputs)
         self._follow_with_average()
-        return train_loss, self.config.learning_rate * factor
+        self._train_loss, self._learning_rate = train_loss, self.config.learning_rate * factor
+        self._recent_seconds.append(time.perf_counter() - started)
+        self.seconds += self._recent_seconds[-1]
 
     def _learn(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Add up the gradients of the mean loss of some rows, part by part; returns that loss."""
-        device, parts = self.model.device, self.config.accumulation
+        device, parts = self.model.device, self.config.gradient_accumulation_steps
         total = torch.zeros((), device=device)
         pairs = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
         for number, (some, following) in enumerate(pairs, start=1):
@@ -243,42 +250,47 @@ class Trainer:
         finally:
             self.model.load_weights(present)
 
-    @contextmanager
-    def _dropout_stream(self) -> Iterator[None]:
-        """Dropout draws from PyTorch's global stream: seed it for each step and process, and leave it as it was found.
-
-        So a resumed run needs no memory of it, and no one else's numbers change.
-        """
+    def _dropout_stream(self) -> AbstractContextManager[None]:
+        """A random stream for each step and process, so that a restored run needs no memory of it."""
         if self.model.config.dropout == 0:
-            yield
-            return
-        with torch.random.fork_rng():
-            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step, *self.group.stream))
-            yield
+            return nullcontext()
+        seed = derived_seed(self.config.seed, "dropout", self.step, *self.group.stream)
+        return seeded_dropout(self.model.device, seed)
+
+    def _evaluated_event(self) -> TrainEvent:
+        """Evaluate the present step, and keep its weights if they are the best so far."""
+        with self._averaged():
+            loss, error, sample = self.group.ask_first(self.model, self._look)
+        if not math.isfinite(loss):
+            self._diverged(loss)
+        if loss < self.best_loss:
+            weights = self.copy_of_weights()
+            self.best_loss, self.best_step, self.best_weights = loss, self.step, weights
+        return self._event(validation_loss=loss, validation_error=error, sample=sample)
 
     def _event(
-        self, train_loss: float | None, rate: float, tokens_per_second: float, *, evaluate_now: bool
+        self,
+        validation_loss: float | None = None,
+        validation_error: float | None = None,
+        sample: str | None = None,
     ) -> TrainEvent:
-        validation_loss = validation_error = sample = None
-        if evaluate_now:
-            with self._averaged():
-                validation_loss, validation_error, sample = self.group.ask_first(self.model, self._look)
-            if not math.isfinite(validation_loss):
-                self._diverged(validation_loss)
-            if validation_loss < self.best_loss:
-                self.best_loss, self.best_step = validation_loss, self.step
-                self.best_weights = self.copy_of_weights()
         return TrainEvent(
             step=self.step,
             tokens=self.tokens,
             seconds=self.seconds,
-            train_loss=train_loss,
+            train_loss=self._train_loss,
             validation_loss=validation_loss,
             validation_error=validation_error,
-            learning_rate=rate,
-            tokens_per_second=tokens_per_second,
+            learning_rate=self._learning_rate,
+            tokens_per_second=self._tokens_per_second(),
             sample=sample,
         )
+
+    def _tokens_per_second(self) -> float:
+        """Over the last few updates; right after a restoration over all, and 0 before the first."""
+        if self._recent_seconds:
+            return self._tokens_per_step * len(self._recent_seconds) / sum(self._recent_seconds)
+        return self.tokens / self.seconds if self.seconds else 0.0
 
     def _look(self, model: GPT2) -> tuple[float, float, str | None]:
         """The validation loss of a model, its standard error, and what it writes where that is a number."""
@@ -302,13 +314,14 @@ class Trainer:
         until = len(text) + self.config.sample_length
         while len(text) < until:
             read, some = text, until - len(text)
-            if not rolls_forever(model.config):  # reading it anew for each token would take longer than learning
+            if not rolls_forever(model.config):  # reading it again for each token would take longer than learning
                 context = model.config.context_length
                 read = text if len(text) < context else text[-max(1, context // 2) :]
                 some = min(some, max(1, context - len(read)))
             seed = derived_seed(self.config.seed, "sample", len(text))
-            ids = extend_ids(model, torch.tensor([read]), max_new_tokens=some, temperature=0.8, seed=seed)
-            text += ids[0, -some:].tolist()
+            for token in stream_tokens(model, torch.tensor([read]), max_new_tokens=some, temperature=0.8, seed=seed):
+                text.append(int(token))
+                self._give_up_if_wanted()
         return tokenizer.decode(text)
 
     def _diverged(self, loss: float) -> NoReturn:
@@ -323,6 +336,10 @@ class Trainer:
         weights = dict(self.model.named_parameters()) if self.average is None else self.average
         return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
 
+    def _whole_weights(self) -> dict[str, Tensor]:
+        """As `copy_of_weights`, where each process holds a part of them too."""
+        return {name: self.group.whole(weight).cpu() for name, weight in self.copy_of_weights().items()}
+
     def _copy_of_present_weights(self) -> dict[str, Tensor]:
         return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
 
@@ -331,7 +348,10 @@ class Trainer:
         self.model.load_weights(self.best_weights)
 
     def state(self) -> TrainingState:
-        """All that is needed to go on from here: copies of all weights and of the optimizers' memories."""
+        """All that is needed to go on from here: copies of all weights and of the optimizers' memories.
+
+        Not to be asked for while another thread is within `events()`.
+        """
         tensors = {f"present/{name}": weight.cpu() for name, weight in self._copy_of_present_weights().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": weight.cpu().clone() for name, weight in self.average.items()}
@@ -341,7 +361,15 @@ class Trainer:
                 for key, tensor in memory.items():
                     tensors[f"optimizer/{number}/{index}/{key}"] = tensor.detach().cpu().clone()
         return TrainingState(
-            self.step, self.tokens, self.seconds, self.best_loss, self.best_step, self.batches_digest, tensors
+            self.step,
+            self.tokens,
+            self.seconds,
+            self.best_loss,
+            self.best_step,
+            self.batches_digest,
+            tensors,
+            self._train_loss,
+            self._learning_rate,
         )
 
     def load_state(self, state: TrainingState) -> None:
@@ -349,6 +377,8 @@ class Trainer:
         self.step, self.tokens, self.seconds = state.step, state.tokens, state.seconds
         self.best_loss, self.best_step = state.best_loss, state.best_step
         self.batches_digest = state.batches_digest
+        self._train_loss, self._learning_rate = state.train_loss, state.learning_rate
+        self._recent_seconds.clear()
         groups: dict[str, dict[str, Tensor]] = {"present": {}, "average": {}, "best": {}}
         memories: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
         for path, tensor in state.tensors.items():

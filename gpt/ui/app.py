@@ -28,6 +28,7 @@ from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
 TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
+_STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 
 def create_demo(
@@ -81,6 +82,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         prevent_thread_lock=True,
         theme=page_theme(),
         css=stylesheet(),
+        head=f"<script>{_STREAM_GUARD.read_text(encoding='utf-8')}</script>",
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
         max_threads=MOST_SESSIONS,  # of all running events together: each viewer holds one

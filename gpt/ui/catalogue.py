@@ -23,7 +23,7 @@ from gpt.ui.limiter import COMPUTING
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
     from gpt.checkpoints.folder import Checkpoint
-    from gpt.generation.engine import Batcher
+    from gpt.generation.engine import GenerationEngine
     from gpt.model.gpt2 import GPT2
 
 ORIGINAL = "original/gpt2"
@@ -48,11 +48,11 @@ class ReadyModel:
     tokenizer: Tokenizer
 
     @cached_property
-    def batcher(self) -> Batcher:
+    def engine(self) -> GenerationEngine:
         """Through which all who generate with it share the work."""
-        from gpt.generation.engine import Batcher
+        from gpt.generation.engine import GenerationEngine
 
-        return Batcher(self.model, limiter=COMPUTING)
+        return GenerationEngine(self.model, limiter=COMPUTING)
 
 
 class Catalogue:

@@ -377,7 +377,7 @@ def test_many():
 
 def test_many_readers_get_the_same_texts_either_way(small_model, ids):
     model, prompts = small_model("gpt2"), [ids(1, length) for length in (1, 4, 2)]
-    texts = many.batched(model, prompts, 8)
+    texts = many.together(model, prompts, 8)
     assert texts == many.one_after_another(model, prompts, 8)
     assert [len(text) for text in texts] == [8, 8, 8]
 

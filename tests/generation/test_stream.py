@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from gpt import CharTokenizer, stream_text, stream_tokens
 from gpt.costs.formulas import cache_bytes
-from gpt.generation.sampling import choose, choose_in_each, next_token_probabilities
+from gpt.generation.sampling import Sampling, are_numbers, choose, next_token_probabilities
 
 
 @torch.no_grad()
@@ -165,21 +165,39 @@ def test_the_draw_is_that_of_multinomial(size, choices):
     def generators(count):
         return [torch.Generator().manual_seed(seed) for seed in range(count)]
 
-    ours, theirs = generators(2)[1], generators(2)[1]
+    sampling, ours, theirs = Sampling(*choices), generators(2)[1:], generators(2)[1]
     for _ in range(20):
-        assert torch.equal(choose(logits, *choices, ours), torch.multinomial(probabilities, 1, generator=theirs)[:, 0])
-    together, alone = generators(6), generators(6)
-    for _ in range(20):
-        drawn = [choose(row[None], *choices, generator) for row, generator in zip(logits, alone, strict=True)]
-        assert torch.equal(choose_in_each(logits, *choices, together), torch.cat(drawn))
-    assert torch.equal(choose_in_each(logits, 0, None, None, together), logits.argmax(dim=-1))
+        assert torch.equal(choose(logits, sampling, ours), torch.multinomial(probabilities, 1, generator=theirs)[:, 0])
+    for texts in (6, 3, 2):  # of 1, 2 and 3 rows
+        together, alone = generators(texts), generators(texts)
+        for _ in range(20):
+            drawn = [
+                choose(rows, sampling, [generator]) for rows, generator in zip(logits.chunk(texts), alone, strict=True)
+            ]
+            assert torch.equal(choose(logits, sampling, together), torch.cat(drawn))
+    assert torch.equal(choose(logits, Sampling(temperature=0), together), logits.argmax(dim=-1))
 
 
-@pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_logits_that_are_not_numbers_are_told(broken):
-    logits = torch.tensor([[1.0, 2.0], [broken, 0.0]])
+def test_logits_that_are_not_numbers_are_seen():
+    logits = torch.tensor([[1.0, 2.0], [-math.inf, 0.0]])
+    assert are_numbers(logits)  # a token that never comes is none to refuse
+    for broken in (math.nan, math.inf):
+        logits[1, 0] = broken
+        assert not are_numbers(logits)
+        assert not are_numbers(logits[1:])
+    assert not are_numbers(torch.full((1, 2), -math.inf))
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7])
+def test_a_model_that_has_diverged(small_model, ids, temperature):
+    model = small_model("gpt2")
+    stream = stream_tokens(model, ids(2, 3), max_new_tokens=20, temperature=temperature)
+    next(stream)
+    with torch.no_grad():
+        model.final_norm.weight.fill_(torch.nan)
     with pytest.raises(ValueError, match="the model's logits are not numbers: its training has diverged"):
-        choose(logits, 1.0, None, None, torch.Generator())
+        next(stream)
+    assert next(stream, None) is None
 
 
 def test_samples_follow_the_distribution(small_model, ids):

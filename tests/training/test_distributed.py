@@ -17,7 +17,8 @@ from processes import AVERAGING, SETTINGS, TRAIN, losses
 
 from gpt import RECIPES, TrainConfig, Trainer, load_checkpoint
 from gpt.__main__ import main
-from gpt.training.distributed import Group, join
+from gpt.training.distributed import join
+from gpt.training.group import Group
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("ddp", "fsdp")
@@ -133,7 +134,7 @@ def test_rows_are_disjoint_and_together_the_batch(size):
 # --- A process alone ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{"accumulation": 4}, {"checkpoint_activations": True}])
+@pytest.mark.parametrize("changes", [{"gradient_accumulation_steps": 4}, {"checkpoint_activations": True}])
 def test_memory_is_saved_without_a_change_in_what_is_learned(kind, trainable, corpus, quick, changes):
     plain, saving = (
         [event.train_loss for event in Trainer(trainable(kind), corpus, quick(precision="float32", **more)).events()]
@@ -278,8 +279,11 @@ def test_a_batch_that_cannot_be_shared_is_refused_once(results, kind):
     for rank, process in enumerate(results):
         refused = process[f"refused by process {rank}, {kind}"]
         assert refused["status"] == 2
-        told = "gpt: a batch of 6 rows cannot be cut into 4 equal parts (processes x accumulation = 2 x 2); give a "
-        assert refused["complained"] == ("" if rank else f"{told}batch_size that is a multiple of 4\n")
+        told = (
+            "gpt: a batch of 6 rows cannot be cut into 4 equal parts "
+            "(processes x gradient_accumulation_steps = 2 x 2); give a batch_size that is a multiple of 4\n"
+        )
+        assert refused["complained"] == ("" if rank else told)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -318,7 +322,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"accumulation": 0}, ValueError, "accumulation is 0; give 1 or more"),
+        ({"gradient_accumulation_steps": 0}, ValueError, "gradient_accumulation_steps is 0; give 1 or more"),
         ({"checkpoint_activations": "yes"}, TypeError, "checkpoint_activations is 'yes'; give True or False"),
     ],
 )

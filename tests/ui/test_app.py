@@ -77,6 +77,15 @@ def test_the_page_says_nothing_about_itself_to_others(page: tuple[gr.Blocks, str
     assert httpx.get(f"{address}monitoring").status_code in (403, 404)
 
 
+def test_no_event_cuts_a_watch_off(page: tuple[gr.Blocks, str]) -> None:
+    # What it showed last could then come after what another event shows, and would stay.
+    events = page[0].config["dependencies"]
+    view = next(event["outputs"] for event in events if event["api_name"] == "watch")
+    watches = [event["id"] for event in events if event["outputs"] == view]
+    assert len(watches) == 2  # begun by the page, and taken up again
+    assert not any(set(watches) & set(event["cancels"]) for event in events)
+
+
 def test_two_pages_share_nothing(page: tuple[gr.Blocks, str], models_folder: Any) -> None:
     assert create_demo(models_folder=models_folder) is not page[0]
 

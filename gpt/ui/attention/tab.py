@@ -103,6 +103,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
         [name, second, text, looked],
         shown,
         api_name="attention",
+        trigger_mode="always_last",  # a press while another look is under way is not lost
         **quiet,
     )
     stepped = slider.choose_step(handlers.look_at_step, looked, shown, **private)

@@ -142,6 +142,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         stepping_outputs,
         js=address.keep("step", *stepping),
         api_name="expect",
+        trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
     )
     for event, handler in ((bars.choose, handlers.choose), (bars.take_back, handlers.take_back)):
@@ -152,6 +153,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         reading,
         js=address.keep("read", *reading_of),
         api_name="read",
+        trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
     )
     upload.upload(handlers.upload, [upload, seen, names], [seen, names], api_visibility="private")

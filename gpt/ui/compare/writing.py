@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from gpt.costs.formulas import cache_bytes, parameter_count
-from gpt.generation.engine import BatchedStream
+from gpt.generation.engine import EngineStream
+from gpt.generation.owner import GenerationFailed
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
@@ -26,19 +27,22 @@ class Column:
         self.tokens = 0
         self.seconds = 0.0
         self.first_seconds: float | None = None
-        self._tokens: BatchedStream | None = None
+        self._tokens: EngineStream | None = None
         self._pieces: Iterator[str] = iter(())
         try:
             ids = torch.tensor([ready.tokenizer.encode(prompt)])
-            self._tokens = ready.batcher.stream(ids, max_new_tokens=length, **sampling)
+            self._tokens = ready.engine.stream(ids, max_new_tokens=length, **sampling)
             self._pieces = ready.tokenizer.decode_stream(self._tokens)
-        except ValueError as error:  # of this model alone: the others write on
+        except (ValueError, GenerationFailed) as error:  # of this model alone: the others write on
             self.note = sentence(error)
 
     def write_one(self) -> bool:
         """Add a token; returns whether there was one to add."""
         started = time.perf_counter()
-        piece = next(self._pieces, None)
+        try:
+            piece = next(self._pieces, None)
+        except GenerationFailed as error:  # of this model alone, too
+            self.note, piece = sentence(error), None
         if piece is None:
             return False
         self.seconds += time.perf_counter() - started

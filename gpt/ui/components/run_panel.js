@@ -2,7 +2,9 @@
 // Samples of earlier evaluations stay, and one step is looked at in all models together.
 
 const root = element.querySelector(".run-panel");
+const LOOK_MS = 2000;
 const HEARTBEAT_MS = 10000;
+const LONGEST_WAIT_MS = 60000;
 
 const bar = make(root, "div", "bar");
 const filled = make(bar, "div", "filled");
@@ -168,6 +170,7 @@ function keepInAddress(run) {
 function draw() {
   const value = props.value;
   if (!value) return;
+  drawings += 1;
   keepInAddress(value.run);
   bar.style.visibility = value.share === null ? "hidden" : "visible";
   filled.style.width = `${100 * (value.share || 0)}%`;
@@ -183,11 +186,54 @@ function draw() {
 
 range.addEventListener("input", () => chooseIndex(Number(range.value)));
 
-// A run goes on while somebody says they are watching; a closed or frozen page says nothing.
-const heartbeat = setInterval(() => {
-  if (!element.isConnected) clearInterval(heartbeat);
-  else if (props.value && props.value.run) server.still_watching({ run: props.value.run });
-}, HEARTBEAT_MS);
+// --- Whether this page is still told ---------------------------------------------------------------------------
+
+// A run goes on while somebody says they are watching; a closed or frozen page says nothing. The server answers with the
+// run's version. A page that shows another one, and is told nothing, has lost its watch, and asks for another.
+let drawings = 0;
+let drawingsSeen = 0;
+let askedAt = performance.now();
+let wait = LOOK_MS; // from one question to the next, while nothing is drawn
+let timesBehind = 0;
+let isAsking = false;
+
+async function look() {
+  if (!element.isConnected) {
+    clearInterval(looking);
+    return;
+  }
+  const run = props.value && props.value.run;
+  if (!run || isAsking) return;
+  const since = performance.now() - askedAt;
+  if (drawings !== drawingsSeen) {
+    drawingsSeen = drawings;
+    wait = LOOK_MS;
+    timesBehind = 0;
+    if (since < HEARTBEAT_MS) return;
+  } else if (since < wait) {
+    return;
+  }
+  isAsking = true;
+  const version = await server.still_watching({ run });
+  isAsking = false;
+  askedAt = performance.now();
+  if (drawings !== drawingsSeen || version === null || version === undefined) return; // told meanwhile, or not answered
+  if (version === props.value.version) {
+    timesBehind = 0;
+    wait = Math.min(2 * wait, HEARTBEAT_MS);
+    return;
+  }
+  timesBehind += 1;
+  if (timesBehind % 2 === 0) {
+    wait = Math.min(LOOK_MS * 2 ** (timesBehind / 2), LONGEST_WAIT_MS);
+    trigger("watch_again", {});
+  } else {
+    wait = LOOK_MS; // at first the news may be on its way; later a new watch has brought nothing, nor would another
+    if (timesBehind > 1) window.gptLabStream?.renew();
+  }
+}
+
+const looking = setInterval(look, LOOK_MS);
 
 draw();
 watch("value", draw);

@@ -8,10 +8,13 @@ from gpt.ui.components import drawn_component
 
 
 def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
-    """A panel drawn from `{"sentence", "is_error", "share", "run", "models", "proof"}`.
+    """A panel drawn from `{"sentence", "is_error", "share", "run", "version", "models", "proof"}`.
 
     `sentence` says where the run is, `share` is how much of it is done (0 to 1, or None for no bar), `run` its key or
-    "", `proof` a list of [name, value] about what was equal, shown on demand. Each model has "label", "colour", "dash",
-    "samples" as a list of [step, text], and "facts" as a list of [name, value].
+    "", `version` the run's own, `proof` a list of [name, value] about what was equal, shown on demand. Each model has
+    "label", "colour", "dash", "samples" as a list of [step, text], and "facts" as a list of [name, value].
+
+    The server function `still_watching`, called with `{"run": key}` every few seconds, answers with the run's version,
+    or None for a run it does not know. Event: `watch_again`, when the run has moved on and this page was not told.
     """
     return drawn_component("run_panel", value, shared=("parts", "tokens", "numbers", "tables"), **options)

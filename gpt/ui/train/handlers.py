@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from gpt.ui.requests import one_sentence, require_text, require_whole, sentence,
 from gpt.ui.train.settings import MOST_STEPS, TrainSettings
 from gpt.ui.train.texts import corpus_for
 from gpt.ui.train.views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
+from gpt.ui.watches import Watches
 
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 
@@ -34,6 +34,7 @@ class TrainHandlers:
     def __init__(self, runs: Runs, catalogue: Catalogue) -> None:
         self.runs = runs
         self.catalogue = catalogue
+        self.watches = Watches()
         self._presses = itertools.count(1)
         self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
@@ -71,28 +72,43 @@ class TrainHandlers:
         watched = f"{run.key} {next(self._presses)}{HANDS_OFF if hands_off else ''}"
         return watched, [*keys, run.key][-12:]
 
-    async def watch(self, watched: Any) -> AsyncIterator[tuple[Any, ...]]:
-        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second."""
-        run = self.runs.find(str(watched).partition(" ")[0])
+    async def watch(self, watched: Any, request: gr.Request | None = None) -> AsyncIterator[tuple[Any, ...]]:
+        """Yield a run's chart and panel and the buttons' states as they change, at most four times a second.
+
+        A page's newer watch ends the one before it, so that none has two.
+        """
+        with self.watches.watch(None if request is None else request.session_hash) as watch:
+            await watch.turn()
+            if watch.is_superseded:
+                return
+            run = self.runs.find(str(watched).partition(" ")[0])
+            if run is None:
+                yield self.nothing_watched()
+                return
+            hands_off = str(watched).endswith(HANDS_OFF)
+            shown, shown_status = None, ""
+            idle = 0.0
+            with self.runs.watching(run):
+                while idle < MOST_IDLE_SECONDS and not watch.is_superseded:
+                    now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
+                    if now != shown:
+                        buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
+                        yield run_chart(run), run_panel_value(run, self.runs), *buttons
+                        if run.is_over and now == (run.version, run.status, ""):
+                            return
+                        shown, shown_status, idle = now, now[1], 0.0
+                    is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
+                    seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
+                    idle += seconds
+                    await watch.sleep(seconds)
+
+    def still_watching(self, key: Any) -> int | None:
+        """A page says that it shows this run; returns how far the run is, by its version, for the page to compare."""
+        run = self.runs.find(key) if isinstance(key, str) else None
         if run is None:
-            yield self.nothing_watched()
-            return
-        hands_off = str(watched).endswith(HANDS_OFF)
-        shown, shown_status = None, ""
-        idle = 0.0
-        with self.runs.watching(run):
-            while idle < MOST_IDLE_SECONDS:
-                now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
-                if now != shown:
-                    buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
-                    yield run_chart(run), run_panel_value(run, self.runs), *buttons
-                    if run.is_over and now == (run.version, run.status, ""):
-                        return
-                    shown, shown_status, idle = now, now[1], 0.0
-                is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
-                seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
-                idle += seconds
-                await asyncio.sleep(seconds)
+            return None
+        self.runs.watched(run)
+        return run.version
 
     def nothing_watched(self) -> tuple[Any, ...]:
         """The view before anything is trained."""
@@ -129,14 +145,20 @@ class TrainHandlers:
         return *self._show(run, seen), visitor
 
     def stop(self, secret: Any, watched: Any) -> tuple[Any, ...]:
-        """End the run; a watcher leaves it."""
+        """End the run; a watcher leaves it.
+
+        Returns:
+            The view, at once, whether or not the page's watch still lives, and what the page watches from now on. The
+            watch goes on: it shows the end after all else it had to show, and then ends by itself.
+        """
         with one_sentence():
             run = self._run_in_hand(watched)
             try:
                 self.runs.stop(run, visitor_of(secret))
             except NotYourRun:
-                return self.nothing_watched()
-        return run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
+                return *self.nothing_watched(), ""
+        view = run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
+        return *view, gr.skip()
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
         """Train the run again from the start, with the same seed."""

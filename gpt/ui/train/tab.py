@@ -45,10 +45,8 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
     secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
 
     # The page calls these two by themselves, with one object each.
-    def still_watching(sent: Any) -> None:
-        run = runs.find(str(sent.get("run"))) if isinstance(sent, dict) else None
-        if run is not None:
-            runs.watched(run)
+    def still_watching(sent: Any) -> int | None:
+        return handlers.still_watching(sent.get("run") if isinstance(sent, dict) else None)
 
     def next_characters(sent: Any) -> dict[str, Any]:
         question = sent if isinstance(sent, dict) else {}
@@ -73,7 +71,8 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
         with gr.Column(elem_classes="picture"):
             chart = loss_chart(loss_chart_value([], [], 1, _OPENING), elem_id="loss-chart", elem_classes="phone-1")
             panel = run_panel(
-                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "models": [], "proof": []},
+                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "version": 0}
+                | {"models": [], "proof": []},
                 elem_id="run-panel",
                 elem_classes="phone-3",
                 server_functions=[still_watching, next_characters],
@@ -83,7 +82,8 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
 
     view = [chart, panel, train, pause, step, stop]
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
-    watching = watched.change(handlers.watch, watched, view, trigger_mode="multiple", api_name="watch", **quiet)
+    watched.change(handlers.watch, watched, view, trigger_mode="multiple", api_name="watch", **quiet)
+    panel.watch_again(handlers.watch, watched, view, trigger_mode="multiple", api_visibility="private", **quiet)
     leave_checks_to_handlers(controls.values())
     hand = [secret, seen, watched]
     settings = list(controls.values())
@@ -98,12 +98,11 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
             handler,
             inputs,
             [watched, seen, secret],
-            cancels=watching,
             api_name=handler.__name__,
             trigger_mode="multiple" if button is step else "once",  # each press of Step is a step
             **quiet,
         )
-    stop.click(handlers.stop, [secret, watched], view, cancels=watching, api_name="stop", **quiet)
+    stop.click(handlers.stop, [secret, watched], [*view, watched], api_name="stop", **quiet)
     export.click(handlers.export, watched, files, api_name="export", concurrency_limit=1)
     for button, preset in zip(presets, PRESETS, strict=True):
         button.click(
@@ -116,7 +115,6 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
             handlers.train,
             [secret, seen, *settings],
             [watched, seen, secret],
-            cancels=watching,
             api_visibility="private",
             **quiet,
         )

@@ -89,17 +89,20 @@ def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
         if checkpoint.history
     ]
     sentence = "How the models that ship with the lab learned. Press Train to watch your own." if models else _EMPTY
-    return {"sentence": sentence, "is_error": False, "share": None, "run": "", "models": models, "proof": []}
+    value = {"sentence": sentence, "is_error": False, "share": None, "run": "", "version": 0}
+    return value | {"models": models, "proof": []}
 
 
 def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
     """The panel under a run's chart, as it is now."""
     styles = _styles(run)
+    version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
         "sentence": run_sentence(run, runs),
         "is_error": run.status == "failed",
         "share": run.step / run.request.training.max_steps,
         "run": run.key,
+        "version": version,
         "models": [
             _model_view(label, members[0].config, *(list(member.events) for member in members)) | styles[label]
             for label, members in _by_label(run).items()

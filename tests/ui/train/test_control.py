@@ -96,6 +96,7 @@ def test_training_a_stopped_run_again_begins_again(train_tab: TrainHandlers, run
 def test_a_watchers_stop_leaves_and_does_not_stop(train_tab: TrainHandlers, running: Run) -> None:
     view = train_tab.stop(BEN, running.key)
     assert chart_labels(view) == ["gpt2", "sliding-window"]
+    assert view[-1] == ""  # the page watches nothing, which ends its watch
     assert running.status == "running"
     assert running.goal == FOREVER
 

@@ -1,0 +1,158 @@
+"""A training in its checkpoint folder: saved so that it can be restored, and finished.
+
+Where several processes hold parts of its tensors, these parts lie beside the folder, which is replaced as a whole:
+
+    <out>/                      the checkpoint folder; its "progress" says which step's parts belong to it
+    <out>.sharded/step-<N>/     the parts of the weights and of the optimizers' memories at step N
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpt.checkpoints.card import measured_result
+from gpt.checkpoints.files import CheckpointError
+from gpt.checkpoints.folder import (
+    Checkpoint,
+    load_snapshot,
+    load_training_state,
+    read_progress,
+    save_checkpoint,
+    state_from,
+)
+from gpt.model.gpt2 import GPT2
+from gpt.training.group import Group
+from gpt.training.recording import Recording
+from gpt.training.state import TrainingState
+
+
+def save_training(folder: Path, recording: Recording) -> None:
+    """Write all that going on would need; each process of the group calls this, and the first writes the folder.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what was saved before is unharmed.
+    """
+    trainer, group = recording.trainer, recording.trainer.group
+    state = trainer.state()
+    if group.holds_parts:
+        parts = _parts_of(folder, state.step)
+        if not parts.is_dir():  # those of a step are the same whenever they are written
+            group.write_parts({name: part for name, part in state.tensors.items() if not _is_best(name)}, parts)
+        # Sorted, because what was read from a file may come in another order in each process.
+        best = sorted(filter(_is_best, state.tensors))
+        state = replace(state, tensors={name: group.whole(state.tensors[name]).cpu() for name in best})
+    group.ask_first(trainer.model, lambda model: _write(folder, recording, model, training_state=state))
+    tidy(folder, group)
+
+
+def restore_training(folder: Path, found: Checkpoint, recording: Recording) -> bool:
+    """Go on from what the folder holds, `found` being what was loaded of it; False if that is finished.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or those of another model.
+        ValueError: it has made more steps than are asked for now.
+    """
+    trainer = recording.trainer
+    state = load_training_state(folder) or _load_from_parts(folder, trainer.group, trainer.model)
+    if state is None:
+        return False
+    if state.step > trainer.config.max_steps:
+        raise ValueError(
+            f"{folder} has made {state.step:,} steps already, and {trainer.config.max_steps:,} are asked for; "
+            f"give more --steps, or choose another --out"
+        )
+    told = next((event for event in found.history if event.step == state.step), None)
+    if state.train_loss is None and told is not None:  # a state from before it held these two
+        state = replace(state, train_loss=told.train_loss, learning_rate=told.learning_rate)
+    recording.restore(state, found.history, {step: load_snapshot(folder, step) for step in found.snapshot_steps})
+    return True
+
+
+def finish_training(folder: Path, recording: Recording, command: str) -> float:
+    """Write the folder for good: the best weights in half precision, and what is measured of them.
+
+    Args:
+        folder: the checkpoint folder.
+        recording: the training, at its end.
+        command: what makes this model again, for its card.
+
+    Returns:
+        The loss over the validation text.
+    """
+
+    def measure_and_write(model: GPT2) -> float:
+        model.load_weights({name: weight.half().float() for name, weight in model.named_parameters()})
+        result = measured_result(model, recording.trainer.corpus, command)
+        _write(folder, recording, model, result=result, dtype=torch.float16)
+        return float(result["validation_loss"])
+
+    loss = measure_best(recording, measure_and_write)
+    tidy(folder, recording.trainer.group)
+    return loss
+
+
+def measure_best(recording: Recording, question: Callable[[GPT2], float]) -> float:
+    """What is measured of the best weights, by the first process; the model keeps them."""
+    recording.trainer.restore_best()
+    return recording.trainer.group.ask_first(recording.trainer.model, question)
+
+
+def tidy(folder: Path, group: Group) -> None:
+    """Remove the parts beside a checkpoint folder that do not belong to it, or no longer, once all are here."""
+    group.wait()
+    if group.is_first:
+        is_in_parts = (folder / "config.json").is_file() and not (folder / "training.safetensors").is_file()
+        kept = _parts_of(folder, read_progress(folder).get("step") if is_in_parts else None)
+        for parts in kept.parent.glob("*step-*"):
+            if parts != kept:
+                shutil.rmtree(parts, ignore_errors=True)
+        if kept.parent.is_dir() and not any(kept.parent.iterdir()):
+            kept.parent.rmdir()
+
+
+def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None:
+    corpus = recording.trainer.corpus
+    save_checkpoint(
+        folder,
+        model,
+        corpus.tokenizer,
+        history=recording.history,
+        train_config=recording.trainer.config,
+        corpus={"name": corpus.name, "sha256": corpus.sha256},
+        snapshots=recording.trainer.snapshots,
+        **more,
+    )
+
+
+# --- Parts ----------------------------------------------------------------------------------------------------------
+
+
+def _parts_of(folder: Path, step: int | None) -> Path:
+    return folder.with_name(f"{folder.name}.sharded") / f"step-{step}"
+
+
+def _is_best(name: str) -> bool:
+    return name.startswith("best/")
+
+
+def _load_from_parts(folder: Path, group: Group, model: GPT2) -> TrainingState | None:
+    """The state whose parts lie beside a folder, which itself holds the best weights; None if there are none."""
+    progress = read_progress(folder)
+    parts = _parts_of(folder, progress.get("step"))
+    if not parts.is_dir():
+        return None
+    lost = f"{parts} does not hold all of the training in {folder}; put back its missing files, or choose another --out"
+    try:
+        tensors = {name: part for name, part in group.read_parts(parts).items() if not _is_best(name)}
+    except ValueError:
+        raise CheckpointError(lost) from None
+    for name, weight in model.named_parameters():
+        if f"present/{name}" not in tensors or tensors[f"present/{name}"].shape != weight.shape:
+            raise CheckpointError(lost)
+    return state_from(folder, progress, tensors)
