@@ -19,7 +19,7 @@ if str(ROOT) not in sys.path:  # so that plain `pytest` finds the package, as `p
 from gpt import GPT2, Corpus, GPTConfig, TrainConfig  # noqa: E402
 from gpt.model.config import make_config  # noqa: E402
 from gpt.runs.limits import Limits  # noqa: E402
-from gpt.runs.run import RunRequest  # noqa: E402
+from gpt.runs.request import RunRequest  # noqa: E402
 from gpt.runs.scheduler import Runs  # noqa: E402
 
 torch.set_num_threads(1)  # bit-exactness holds at a fixed number of threads, and these models are too small for two

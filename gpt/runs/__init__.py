@@ -7,7 +7,9 @@ from gpt.lazy import face
 if TYPE_CHECKING:
     from gpt.runs.exports import export_run
     from gpt.runs.limits import Limits
-    from gpt.runs.run import Run, RunRequest
+    from gpt.runs.request import NotYourRun, RunRefused, RunRequest
+    from gpt.runs.run import Member, Run
     from gpt.runs.scheduler import Runs
+    from gpt.runs.states import RunState
 
 __getattr__, __dir__, __all__ = face(__name__)

@@ -1,10 +1,10 @@
-"""Runs over a restart: what was under way when the server stopped, as folders that the next one takes up.
+"""Runs over a restart: what was under way when the server stopped, as folders from which the next one restores it.
 
-    <key>/run.json      what was asked for, by whom, and how far it was to go
+    <key>/run.json      what was asked for, by whom, how far it was to go, and its place in the queue
     <key>/text.txt      the visitor's own text, if it learned from one
     <key>/<number>/     each model with its training, a checkpoint folder
 
-Nothing stays here: what was taken up, or cannot be, is removed.
+Nothing stays here: what was restored, or cannot be, is removed.
 """
 
 from __future__ import annotations
@@ -13,40 +13,44 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from gpt.checkpoints.files import CheckpointError, read_json
+from gpt.checkpoints.folder import load_checkpoint, load_snapshot, load_training_state, save_checkpoint
 from gpt.data.corpora import CORPORA, load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import GPTConfig
-from gpt.runs.run import Run, RunRequest, new_trainer
-from gpt.training.recipes import TrainConfig
+from gpt.model.gpt2 import GPT2
+from gpt.runs.exports import corpus_text
+from gpt.runs.request import RunRequest
+from gpt.runs.run import Member, Run, SavedMember
+from gpt.training.recipes import training_config
 
 _log = logging.getLogger(__name__)
 
 
-def put_away(runs: Iterable[Run], folder: Path, most_seconds: float) -> int:
+def save_runs(runs: Sequence[Run], folder: Path, most_seconds: float) -> int:
     """Save runs, those first that are not paused, as long as there is time; returns how many.
 
-    Nobody may be training them meanwhile.
+    The caller holds them all: nobody trains them meanwhile.
 
     Args:
-        runs: those that are not over are saved.
+        runs: in the order in which the next server is to train them.
         folder: where; made if it is not there, for this user alone.
         most_seconds: after which no further run is begun.
     """
-    break_off = time.monotonic() + most_seconds
-    unfinished = sorted((run for run in runs if not run.is_over), key=lambda run: run.goal <= run.step)
+    give_up = time.monotonic() + most_seconds
     saved = 0
-    for run in unfinished:
-        if time.monotonic() > break_off:
-            _log.warning("%d runs were not saved: there was no time", len(unfinished) - saved)
-            break
+    for place, run in sorted(enumerate(runs), key=lambda pair: pair[1].is_at_goal):
+        if time.monotonic() > give_up:
+            _log.warning("run %s was not saved: there was no time", run.key)
+            continue
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _put_away(run, folder / run.key)
+            _save(run, place, folder / run.key)
             saved += 1
         except OSError as error:  # a full disk: the others may be smaller
             _log.warning("run %s was not saved (%s)", run.key, error.strerror)
@@ -54,27 +58,26 @@ def put_away(runs: Iterable[Run], folder: Path, most_seconds: float) -> int:
     return saved
 
 
-def _put_away(run: Run, place: Path) -> None:
-    from gpt.checkpoints.folder import save_checkpoint
-    from gpt.runs.exports import corpus_text
-
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+def _save(run: Run, place: int, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     request, corpus = run.request, run.corpus
     if corpus.name not in CORPORA:
-        (place / "text.txt").write_text(corpus_text(corpus), encoding="utf-8", newline="")
+        (folder / "text.txt").write_text(corpus_text(corpus), encoding="utf-8", newline="")
     for number, member in enumerate(run.members):
-        if member.trainer is not None:
+        saved = member.present()
+        if saved is not None:
             save_checkpoint(
-                place / str(number),
-                member.trainer.model,
+                folder / str(number),
+                GPT2.from_config(member.config),  # for its shape: the weights are the state's
                 corpus.tokenizer,
-                history=member.events,
-                train_config=member.trainer.config,
-                training_state=member.trainer.state(),
-                snapshots=member.snapshots,
+                history=saved.events,
+                train_config=replace(request.training, seed=member.seed),
+                training_state=saved.state,
+                snapshots=saved.snapshots,
             )
     description = {
+        "place": place,
         "models": [[label, asdict(config)] for label, config in request.models],
         "training": asdict(request.training),
         "seeds": request.seeds,
@@ -82,55 +85,69 @@ def _put_away(run: Run, place: Path) -> None:
         "corpus": {"name": corpus.name, "sha256": corpus.sha256},
         "owner": run.owner,
         "goal": run.goal,
+        "is_left_alone": run.lease.has_ended,
+        "batches_digests": run.batches_digests(),
         "shared_digests": [member.shared_digest for member in run.members],
     }
-    (place / "run.json").write_text(json.dumps(description), encoding="utf-8")  # last: without it there is no run
+    (folder / "run.json").write_text(json.dumps(description), encoding="utf-8")  # last: without it there is no run
 
 
-def taken_up(folder: Path) -> Iterator[Run]:
-    """The runs that were put away in a folder, as they were, the folder being empty afterwards."""
-    from gpt.checkpoints.files import CheckpointError
+def restored_runs(folder: Path) -> Iterator[Run]:
+    """The runs that were saved in a folder, in the order of their queue.
 
-    for place in sorted(folder.glob("*")):
+    Each is removed from there when the next one is asked for, so those that nobody asks for stay.
+    """
+    for place in sorted(folder.glob("*"), key=_place_in_queue):
         try:
-            if (place / "run.json").is_file():
-                yield _taken_up(place)
-        except (CheckpointError, ValueError, TypeError, KeyError, OSError) as error:
-            _log.warning("a run of the last server could not be taken up (%s)", type(error).__name__)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-            if place.is_file():
-                place.unlink()
+            run = _restored(place) if (place / "run.json").is_file() else None
+        except (CheckpointError, ValueError, TypeError, KeyError, IndexError, AttributeError, OSError) as error:
+            _log.warning("a run of the last server could not be restored, and is dropped (%s)", type(error).__name__)
+            run = None
+        if run is not None:
+            yield run
+        shutil.rmtree(place, ignore_errors=True)
+        if place.is_file():
+            place.unlink()
 
 
-def _taken_up(place: Path) -> Run:
-    from gpt.checkpoints.files import CheckpointError, read_json
-    from gpt.checkpoints.folder import load_checkpoint, load_snapshot, load_training_state
+def _place_in_queue(folder: Path) -> tuple[int, str]:
+    """As it was saved; 0 for what an earlier version saved, or where it cannot be told."""
+    try:
+        place = read_json(folder / "run.json").get("place", 0)
+    except (CheckpointError, ValueError, AttributeError, OSError):
+        place = 0
+    return place if isinstance(place, int) else 0, folder.name
 
-    description = read_json(place / "run.json")
+
+def _restored(folder: Path) -> Run:
+    description = read_json(folder / "run.json")
     request = RunRequest(
         models=tuple((label, GPTConfig(**config)) for label, config in description["models"]),
         corpus_sha256=description["corpus"]["sha256"],
-        training=TrainConfig(**description["training"]),
+        training=training_config(**description["training"]),
         seeds=description["seeds"],
         copy_of=description["copy_of"],
     )
-    run = Run(request, _corpus(place, description["corpus"]), description["owner"])
-    run.goal = description["goal"]
+    run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
+    run.goal = int(description["goal"])
+    run.lease.has_ended = bool(description.get("is_left_alone"))
+    digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's
     for number, member in enumerate(run.members):
-        saved = place / str(number)
-        if not saved.is_dir():
-            continue
-        state = load_training_state(saved)
-        if state is None:
-            raise CheckpointError("a model's training state is missing")
-        member.trainer = new_trainer(member, run)
-        member.trainer.load_state(state)
-        checkpoint = load_checkpoint(saved)
-        member.events = list(checkpoint.history)
-        member.snapshots = {step: load_snapshot(saved, step) for step in checkpoint.snapshot_steps}
-        member.shared_digest = description["shared_digests"][number]
+        if (folder / str(number)).is_dir():
+            member.go_on_from(_restored_member(folder / str(number), member, digests[number]))
+            member.shared_digest = description["shared_digests"][number]
     return run
+
+
+def _restored_member(folder: Path, member: Member, batches_digest: str) -> SavedMember:
+    checkpoint, state = load_checkpoint(folder), load_training_state(folder)
+    if state is None or checkpoint.config != member.config:
+        raise CheckpointError("a model's training state is missing, or another model's")
+    told = next((event for event in checkpoint.history if event.step == state.step), None)
+    if state.train_loss is None and told is not None:  # a state from before it held these two
+        state = replace(state, train_loss=told.train_loss, learning_rate=told.learning_rate)
+    snapshots = {step: load_snapshot(folder, step) for step in checkpoint.snapshot_steps}
+    return SavedMember(state, list(checkpoint.history), snapshots, batches_digest)
 
 
 def _corpus(place: Path, said: dict[str, Any]) -> Corpus:

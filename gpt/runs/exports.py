@@ -130,7 +130,7 @@ def _name(member: Member) -> str:
 
 
 def reproduction_script(run: Run, losses: int = 10) -> str:
-    """A Python script that trains the run's models anew and prints the first losses of each."""
+    """A Python script that trains the run's models again and prints the first losses of each."""
     corpus = run.corpus.name if run.corpus.name in CORPORA else _TEXT_FILE
     models = "".join(f"    ({member.label!r}, {member.seed}): {member.config!r},\n" for member in run.members)
     return f'''"""Prints the first {losses} training losses of a run of GPT Lab; run it beside the folder gpt/."""

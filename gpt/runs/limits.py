@@ -1,4 +1,4 @@
-"""How much visitors of the page may ask for: on a laptop, on a public Space, in a classroom, and what anywhere."""
+"""How much visitors of the page may ask for: on a laptop, on a public Space, in a classroom, and everywhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Limits:
         most_parameters: weights of one model.
         most_bytes: memory of all runs remembered and in training, by the formulas of `RunRequest`.
         most_tokens_per_step: batch size x context length.
-        most_waiting: runs in the line.
+        most_waiting: runs in the queue.
         most_kept: runs remembered in all.
         lease_seconds: how long a run goes on when nobody says they are watching.
     """
@@ -36,10 +36,10 @@ class Limits:
 
 LAPTOP = Limits()
 
-# Strangers share two slow cores: runs are shorter, so that the line moves.
+# Strangers share two slow cores: runs are shorter, so that the queue moves.
 SPACE = Limits(most_models=4, most_steps=1500, most_seconds=600.0, most_tokens_per_step=8192)
 
-# Thirty people press Train in the same minute: each run is small and soon over, and everyone finds a place in the line.
+# Thirty people press Train in the same minute: runs are small and soon over, and everyone finds a place in the queue.
 CLASSROOM = Limits(
     most_models=3,
     most_steps=1000,

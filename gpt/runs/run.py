@@ -1,124 +1,60 @@
-"""One run: what was asked for, the models in it, and what is known of their training so far.
+"""One run: the models in it, and what is known of their training so far.
 
 Within a run every model sees the same batches and starts from the same values wherever it has the same tensors; digests
-prove it. `gpt.runs.scheduler` trains runs and says who may touch them.
+prove it. `gpt.runs.scheduler` decides what becomes of runs, and `gpt.runs.workers` trains them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpt.costs.formulas import flops_per_token, parameter_count, training_bytes
-from gpt.model.config import GPTConfig, check_whole_number
-from gpt.runs.limits import Limits
-from gpt.training.recipes import TrainConfig
+from gpt.costs.formulas import flops_per_token
+from gpt.model.config import GPTConfig
+from gpt.runs.lease import Lease
+from gpt.runs.request import RunRequest
+from gpt.runs.states import RunState
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gpt.data.corpus import Corpus
     from gpt.model.gpt2 import GPT2
-    from gpt.training.state import TrainEvent
-    from gpt.training.trainer import Trainer
+    from gpt.training.recording import Recording
+    from gpt.training.state import TrainEvent, TrainingState
 
 
-class RunRefused(ValueError):
-    """The server does not take this run; the message says why."""
-
-
-class NotYourRun(ValueError):
-    """Another visitor started this run, so this one may only watch it, or copy it."""
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """All that decides the outcome of a run.
+@dataclass(frozen=True, eq=False)
+class SavedMember:
+    """All that a model's training goes on from. Whoever restores it makes copies, so it may be shared.
 
     Attributes:
-        models: (label, configuration) of each model, trained side by side.
-        corpus_sha256: of the text they learn.
-        training: the same for all.
-        seeds: how many times, with seeds `training.seed`, + 1, ...
-        copy_of: for a copy that goes on from another run: whose, at which step, and by whom; else empty.
+        state: about to evaluate a step.
+        events: those told before.
+        snapshots: weights by step.
+        batches_digest: of all batches learned from before the last of these events.
     """
 
-    models: tuple[tuple[str, GPTConfig], ...]
-    corpus_sha256: str
-    training: TrainConfig
-    seeds: int = 1
-    copy_of: str = ""
+    state: TrainingState
+    events: list[TrainEvent]
+    snapshots: Mapping[int, dict[str, Tensor]]
+    batches_digest: str
 
-    @property
-    def key(self) -> str:
-        """A short name of the run: equal requests have equal keys."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
-    @cached_property
-    def held_bytes(self) -> int:
-        """Memory the run's models take as long as it is remembered, about.
+@dataclass(frozen=True, eq=False)
+class BestWeights:
+    """The weights of the lowest validation loss so far, by name, and the step they had it at."""
 
-        Float32 weights, the best and the average ones, gradients, optimizer, snapshots.
-        """
-        copies = 1 + 2 + 1 + 2 + sum(is_snapshot_step(step) for step in range(self.training.max_steps + 1))
-        return self.seeds * sum(4 * copies * parameter_count(config) for _, config in self.models)
-
-    @cached_property
-    def working_bytes(self) -> int:
-        """Memory that training takes beside that, about: the step of one model at a time."""
-        from gpt.training.devices import learns_in_bfloat16, pick_device
-
-        in_bfloat16 = learns_in_bfloat16(self.training, pick_device("cpu"))
-        batch = self.training.batch_size
-        return max(
-            training_bytes(config, batch * config.context_length, in_bfloat16=in_bfloat16) for _, config in self.models
-        )
-
-    def check(self, limits: Limits) -> None:
-        """Raise RunRefused unless this is within the limits."""
-        check_whole_number("seeds", self.seeds)
-        if not self.models:
-            raise RunRefused("no model is chosen; choose at least one variant")
-        if len(self.models) * self.seeds > limits.most_models:
-            count = len(self.models) * self.seeds
-            raise RunRefused(
-                f"{len(self.models)} variants with {self.seeds} seeds each make {count} models, and at most "
-                f"{limits.most_models} are trained in one run; choose fewer"
-            )
-        if self.training.max_steps > limits.most_steps:
-            raise RunRefused(
-                f"{self.training.max_steps:,} steps are too many; at most {limits.most_steps:,} are allowed"
-            )
-        for label, config in self.models:
-            if config.num_layers * config.embed_size > limits.most_parameters:  # before counting what cannot be
-                raise RunRefused(f"{label} is too large; at most {limits.most_parameters:,} parameters are allowed")
-            parameters = parameter_count(config)
-            if parameters > limits.most_parameters:
-                raise RunRefused(
-                    f"{label} would have {parameters:,} parameters; at most {limits.most_parameters:,} are allowed"
-                )
-            tokens = self.training.batch_size * config.context_length
-            if tokens > limits.most_tokens_per_step:
-                raise RunRefused(
-                    f"a batch of {self.training.batch_size} texts of {config.context_length} is {tokens:,} tokens; "
-                    f"at most {limits.most_tokens_per_step:,} are allowed"
-                )
-        if self.held_bytes + self.working_bytes > limits.most_bytes:
-            raise RunRefused(
-                f"this run would take {(self.held_bytes + self.working_bytes) / 1e6:,.0f} MB of memory, and at most "
-                f"{limits.most_bytes / 1e6:,.0f} MB are allowed; choose fewer models or a smaller batch"
-            )
+    step: int
+    weights: Mapping[str, Tensor]
 
 
 @dataclass
 class Member:
     """One model of a run, and what is known of its training so far.
+
+    What is known is replaced as a whole after each step, under the scheduler's lock, so anyone may read it at any time.
 
     Attributes:
         label: its name in the run, unique together with the seed.
@@ -126,16 +62,28 @@ class Member:
         seed: of its weights, its batches and its samples.
         events: all so far.
         snapshots: weights by step, at 0, 1, 3, 10, 30, ... steps.
+        best: the weights of its best evaluation; None before the first.
+        batches_digest: of all batches it had learned from at its last event.
         shared_digest: of the starting values of the tensors that all models of this seed have in common.
+        recording: its training. Only the thread that holds the run touches it; see `gpt.runs.turns`.
+        saved: what its training goes on from, if it has not been made since.
     """
 
     label: str
     config: GPTConfig
     seed: int
     events: list[TrainEvent] = field(default_factory=list)
-    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    snapshots: Mapping[int, dict[str, Tensor]] = field(default_factory=dict)
+    best: BestWeights | None = None
+    batches_digest: str = ""
     shared_digest: str = ""
-    trainer: Trainer | None = None
+    recording: Recording | None = None
+    saved: SavedMember | None = None
+
+    @property
+    def last_step(self) -> int:
+        """The step of its last event; -1 before the first."""
+        return self.events[-1].step if self.events else -1
 
     @property
     def best_loss(self) -> float | None:
@@ -146,16 +94,17 @@ class Member:
     @property
     def kept_steps(self) -> list[int]:
         """The steps at which `model_at` can show the model: the snapshots, and the best evaluation so far."""
-        best = [] if self.trainer is None else [self.trainer.best_step]
+        best = [] if self.best is None else [self.best.step]
         return sorted({*self.snapshots, *best})
 
     def model_at(self, step: int | None = None) -> GPT2:
         """A copy of the model as it was at one of the `kept_steps`, by default at its best evaluation so far."""
-        from gpt.model.gpt2 import GPT2
+        from gpt.model.gpt2 import GPT2  # with PyTorch, for which the page does not wait
 
-        if self.trainer is not None and step in (None, self.trainer.best_step):
-            weights = self.trainer.best_weights
-        elif step in self.snapshots:
+        best = self.best
+        if best is not None and step in (None, best.step):
+            weights = best.weights
+        elif step is not None and step in self.snapshots:
             weights = self.snapshots[step]
         else:
             raise ValueError(f"no weights were kept at step {step}; choose one of {self.kept_steps}")
@@ -163,19 +112,45 @@ class Member:
         model.load_weights(weights)
         return model
 
+    def present(self) -> SavedMember | None:
+        """What its training would go on from; None if it has not begun. For the thread that holds the run."""
+        if self.recording is None:
+            return self.saved
+        trainer = self.recording.trainer
+        return SavedMember(trainer.state(), list(self.recording.history), dict(trainer.snapshots), self.batches_digest)
+
+    def go_on_from(self, saved: SavedMember) -> None:
+        """Know all that was known then, and train on from there. For a run that nobody else knows yet."""
+        self.saved = saved
+        self.events, self.snapshots = list(saved.events), saved.snapshots
+        if saved.events:
+            tensors = saved.state.tensors.items()
+            best = {name.removeprefix("best/"): weight for name, weight in tensors if name.startswith("best/")}
+            self.best = BestWeights(saved.state.best_step, best)
+            self.batches_digest = saved.batches_digest
+
+    def tell(self, batches_digest: str) -> None:
+        """Make known what its training has come to; under the scheduler's lock, by the thread that holds the run."""
+        assert self.recording is not None  # it has just been trained
+        trainer = self.recording.trainer
+        self.events = self.recording.history
+        if len(self.snapshots) != len(trainer.snapshots):
+            self.snapshots = dict(trainer.snapshots)
+        if self.best is None or self.best.weights is not trainer.best_weights:
+            self.best = BestWeights(trainer.best_step, trainer.best_weights)
+        self.batches_digest = batches_digest
+
 
 class Run:
-    """Models in training, side by side. Its fields are written by `Runs` alone, and read by anyone.
+    """Models in training, side by side. Anyone may read its fields; `Runs` writes them, under its lock.
 
     Attributes:
         key: names it in links.
-        status: "waiting", "running", "paused", "done", "stopped" or "failed".
+        state: what it is doing; see `gpt.runs.states.transition`, which alone changes it.
         message: a sentence on why it paused, stopped or failed; else empty.
         owner: the visitor who may control it; empty if nobody may.
-        goal: the step up to which it is to be trained now.
-        watchers: how many pages show it.
-        is_left: whether it was paused because nobody was watching, and goes on when somebody is.
-        is_cut_short: whether the step under way is to be given up, because the server ends.
+        goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
+        lease: who watches it.
         version: grows whenever there is something new to see.
     """
 
@@ -184,16 +159,11 @@ class Run:
         self.request = request
         self.corpus = corpus
         self.owner = owner
-        self.status = "waiting"
+        self.state = RunState.PAUSED  # until it is put in the queue
         self.message = ""
         self.goal = request.training.max_steps
         self.version = 0
-        self.watchers = 0
-        self.is_left = False
-        self.is_cut_short = False
-        self.last_watched = time.monotonic()
-        self.learning = threading.Lock()  # held during a step, so that nobody copies half of one
-        self.copiers = 0  # how many wait to copy: the worker lets them in between two steps
+        self.lease = Lease()
         self.members = [
             Member(label, config, request.training.seed + offset)
             for offset in range(request.seeds)
@@ -203,12 +173,37 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Whether no more will come unless somebody asks for more."""
-        return self.status in ("done", "stopped", "failed")
+        return self.state.is_over
+
+    @property
+    def told_step(self) -> int:
+        """The last step that all models have told of; -1 before the first."""
+        return min(member.last_step for member in self.members)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether all models have told something."""
+        return self.told_step >= 0
 
     @property
     def step(self) -> int:
         """Steps that all models have made."""
-        return min((member.events[-1].step if member.events else 0) for member in self.members)
+        return max(0, self.told_step)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether all models have made equally many steps."""
+        return len({member.last_step for member in self.members}) == 1
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every model has made all its steps."""
+        return self.step >= self.request.training.max_steps
+
+    @property
+    def is_at_goal(self) -> bool:
+        """Whether there is nothing to train now."""
+        return self.told_step >= self.goal
 
     @property
     def seconds(self) -> float:
@@ -218,76 +213,16 @@ class Run:
     def flops_left(self) -> float:
         """Arithmetic until the goal, by formula."""
         training = self.request.training
-        steps = max(0, self.goal - self.step)
-        tokens = [steps * training.batch_size * member.config.context_length for member in self.members]
-        return sum(3 * flops_per_token(m.config) * count for m, count in zip(self.members, tokens, strict=True))
+        tokens = max(0, self.goal - self.step) * training.batch_size
+        return sum(3 * flops_per_token(m.config) * tokens * m.config.context_length for m in self.members)
+
+    def flops_per_second(self) -> float | None:
+        """How much arithmetic its models make on this machine, on average; None before all have told."""
+        speeds = [(m.config, m.events[-1].tokens_per_second) for m in self.members if m.events]
+        if len(speeds) < len(self.members) or not all(speed for _, speed in speeds):
+            return None
+        return sum(3 * flops_per_token(config) * speed for config, speed in speeds) / len(speeds)
 
     def batches_digests(self) -> list[str]:
         """For each model, the digest of every batch it has learned from; equal at equal steps and seeds."""
-        return ["" if member.trainer is None else member.trainer.batches_digest for member in self.members]
-
-
-def check_fit(config: GPTConfig, corpus: Corpus, training: TrainConfig) -> None:
-    """Raise ValueError unless a model of this configuration can be trained on this corpus; allocates nothing."""
-    from gpt.data.batches import BatchStream  # with PyTorch, for which the page does not wait
-
-    BatchStream(corpus.train_ids, training.batch_size, config.context_length, training.seed)
-    if config.vocab_size != corpus.tokenizer.vocab_size:
-        raise ValueError(f"the model knows {config.vocab_size} tokens and the corpus has {corpus.tokenizer.vocab_size}")
-
-
-def is_snapshot_step(step: int) -> bool:
-    """Whether weights are kept at this step: 0, 1, 3, 10, 30, 100, ..."""
-    return step == 0 or str(step).rstrip("0") in ("1", "3")
-
-
-def new_trainer(member: Member, run: Run) -> Trainer:
-    from gpt.model.gpt2 import GPT2
-    from gpt.training.trainer import Trainer
-
-    model = GPT2.from_config(member.config)
-    model.initialize(member.seed)
-    trainer = Trainer(model, run.corpus, replace(run.request.training, seed=member.seed, device="cpu"))
-    trainer.interrupt_when(lambda: run.is_over or run.is_cut_short)
-    return trainer
-
-
-def make_trainers(run: Run) -> None:
-    for member in run.members:
-        member.trainer = new_trainer(member, run)
-    for seed in {member.seed for member in run.members}:
-        same_seed = [member for member in run.members if member.seed == seed]
-        models = [member.trainer.model for member in same_seed if member.trainer is not None]
-        for member, digest in zip(same_seed, shared_digests(models), strict=True):
-            member.shared_digest = digest
-
-
-def shared_digests(models: Sequence[GPT2]) -> list[str]:
-    """For each model, the digest of the tensors that all of them have, by name and shape."""
-    tensors = [dict(model.named_parameters()) for model in models]
-    shared = [
-        name
-        for name, tensor in tensors[0].items()
-        if all(name in other and other[name].shape == tensor.shape for other in tensors)
-    ]
-    return [_digest(model_tensors, shared) for model_tensors in tensors]
-
-
-def _digest(tensors: Mapping[str, Tensor], names: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def recorded_events(member: Member) -> Iterator[TrainEvent]:
-    """The events of a member's training, each noted down with its snapshot, and none twice after a pause."""
-    assert member.trainer is not None  # made before the stream is
-    for event in member.trainer.events():
-        if member.events and event.step <= member.events[-1].step:
-            continue
-        if is_snapshot_step(event.step):
-            member.snapshots[event.step] = member.trainer.copy_of_weights()
-        member.events.append(event)
-        yield event
+        return [member.batches_digest for member in self.members]

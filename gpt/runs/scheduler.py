@@ -1,46 +1,36 @@
-"""Runs shared by all viewers: one line, a few workers, and a hand on each run.
+"""Runs shared by all viewers: one queue, a few workers, and a hand on each run.
 
 A run belongs to the server, not to a browser tab. It is keyed by its configuration, so thirty students who ask for the
-same run watch one; whoever started it controls it, and a run that nobody watches pauses by itself. Within a run every
-model sees the same batches, one step each in turn.
+same run watch one; whoever started it controls it, and a run that nobody watches pauses by itself.
 
 A run is trained up to its `goal`, a number of steps. Playing, pausing and stepping only move the goal, and a worker
-takes up the next run in the line that is short of it; so a paused run holds no worker, and goes on as if it had never
-been paused.
+takes the next run in the queue; so a paused run holds no worker, and goes on as if it had never been paused.
+
+Whatever is decided here is decided under one lock, that of `gpt.runs.turns`, which hands the runs to workers.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt.costs.formulas import flops_per_token
+from gpt.runs.copies import copy_of, request_of_copy
 from gpt.runs.limits import Limits
-from gpt.runs.run import (
-    NotYourRun,
-    Run,
-    RunRefused,
-    RunRequest,
-    check_fit,
-    make_trainers,
-    new_trainer,
-    recorded_events,
-)
+from gpt.runs.request import NotYourRun, RunRefused, RunRequest, check_fit
+from gpt.runs.room import bytes_of, runs_to_forget
+from gpt.runs.run import Run
+from gpt.runs.states import RunState
+from gpt.runs.turns import Turns
 from gpt.training.recipes import TrainConfig
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
-    from gpt.training.state import TrainingState
 
 _log = logging.getLogger(__name__)
-_SECONDS_TO_COME_BACK = 0.3  # a page that presses a button lets go of its run, and takes it up again
-_RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
 
 
 class Runs:
@@ -52,64 +42,57 @@ class Runs:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._runs: dict[str, Run] = {}  # the oldest first
-        self._line: list[Run] = []
-        self._changed = threading.Condition()
-        self._closing = False
-        self._measured_flops_per_second: float | None = None
-        self._workers: list[threading.Thread] = []
+        self._turns = Turns(self.limits)
+        self._lock = self._turns.lock
+        self._runs: dict[str, Run] = {}  # the oldest first; the lock guards it
+        self._warming: threading.Thread | None = None
 
     # --- Asking for a run -------------------------------------------------------------------------------------------
 
     def submit(self, request: RunRequest, corpus: Corpus, visitor: str, *, restart: bool = False) -> Run:
         """Start a run, or join the one that is already there.
 
+        Whoever asks for a paused run wants to see it train. It goes on for its owner, or for anyone once its owner has
+        left; another visitor gets a copy that does.
+
         Args:
             request: what to train.
             corpus: the text of `request.corpus_sha256`.
             visitor: who asks; becomes the owner if the run is new.
-            restart: begin anew even if the run is there.
+            restart: begin again even if the run is there.
 
         Raises:
-            RunRefused: the request is outside the limits, or the line is full.
+            RunRefused: the request is outside the limits, or the queue is full. Nothing has changed then.
             NotYourRun: another visitor's run is to be restarted.
             ValueError: the models do not fit the corpus.
         """
-        try:
-            request.check(self.limits)
-        except RunRefused as refused:
-            _log.info("run=%s refused: %s", request.key, refused)
-            raise
+        self._check(request)
         if request.corpus_sha256 != corpus.sha256:
             raise ValueError(f"the request is for another text than {corpus.name!r}; make it with this one's checksum")
         for _, config in request.models:
             check_fit(config, corpus, request.training)
-        with self._changed:
+        with self._lock:
             known = self._runs.get(request.key)
-            if known is None or known.status in ("stopped", "failed"):
+            if known is None or known.state in (RunState.STOPPED, RunState.FAILED):
                 return self._start(Run(request, corpus, visitor))
             if restart:
                 self._check_owner(known, visitor)
-                self._end(known, "stopped", "Stopped, because whoever started it has started it again.")
-                return self._start(Run(request, corpus, visitor))
-            if known.status == "paused":
-                return self._take_up(known, visitor)
-            known.last_watched = time.monotonic()
-            return known
-
-    def _take_up(self, run: Run, visitor: str) -> Run:
-        """Whoever asks for a paused run wants to see it train: it goes on for them, and waits on for its owner.
-
-        A run whose owner has left becomes theirs; the caller holds the lock.
-        """
-        if run.owner != visitor and time.monotonic() - run.last_watched <= self.limits.lease_seconds:
-            return self.copy(run, visitor)
-        run.owner = visitor
-        self._aim(run, run.request.training.max_steps)
-        return run
+                return self._start(Run(request, corpus, visitor), instead_of=known)
+            if known.state is not RunState.PAUSED:
+                known.lease.renew()
+                return known
+            if known.owner == visitor or known.lease.has_run_out(self.limits.lease_seconds):
+                known.owner = visitor
+                self._end_others(known)
+                self._aim(known, request.training.max_steps)
+                return known
+            if not known.has_begun:  # there is nothing to copy, so theirs begins at the start
+                same = request_of_copy(known, 0, visitor, request.training)
+                return self._join(Run(same, corpus, visitor), play=True)
+        return self.copy(known, visitor)
 
     def copy(self, run: Run, visitor: str, *, training: TrainConfig | None = None, play: bool = True) -> Run:
-        """A run of the visitor's own that goes on from where `run` is now.
+        """A run of the visitor's own that goes on from where `run` is now; the same press gives the same run.
 
         Args:
             run: whose present state to start from; it goes on by itself.
@@ -120,43 +103,59 @@ class Runs:
         Raises:
             RunRefused: the run has no state to go on from, or cannot go on in this way.
         """
-        states = self._states(run)
-        with self._changed:
-            before = run.request.training
-            training = replace(training or before, seed=before.seed)
-            if (training.matrix_learning_rate is None) != (before.matrix_learning_rate is None):
-                raise RunRefused("a run cannot change its recipe on the way; keep the recipe, or train from the start")
-            if training.max_steps <= states[0].step:
-                raise RunRefused(f"this run has made all its {states[0].step:,} steps; ask for more steps")
-            request = replace(run.request, training=training, copy_of=f"{run.key} {states[0].step} {visitor}")
-            request.check(self.limits)
-            copied = Run(request, run.corpus, visitor)
-            if copied.key in self._runs:
-                return self._runs[copied.key]
-            for member, original, state in zip(copied.members, run.members, states, strict=True):
-                member.events = [event for event in original.events if event.step <= state.step]
-                member.snapshots = dict(original.snapshots)
-                member.shared_digest = original.shared_digest
-                member.trainer = new_trainer(member, copied)
-                member.trainer.load_state(state)
-            if not play:
-                copied.goal = states[0].step
-            return self._start(copied)
+        if not run.has_begun:
+            raise RunRefused("this run has not begun to train yet, so there is nothing to go on from")
+        copied = copy_of(run, self._turns.present(run), visitor, training)
+        self._check(copied.request)
+        with self._lock:
+            return self._join(copied, play=play)
 
-    def _states(self, run: Run) -> list[TrainingState]:
-        """Where each model of a run is now, between two steps."""
-        with self._changed:
-            run.copiers += 1
+    def _check(self, request: RunRequest) -> None:
         try:
-            with run.learning:
-                trainers = [member.trainer for member in run.members if member.trainer is not None]
-                if len(trainers) < len(run.members):
-                    raise RunRefused("this run has not begun to train yet, so there is nothing to go on from")
-                return [trainer.state() for trainer in trainers]
-        finally:
-            with self._changed:
-                run.copiers -= 1
-                self._changed.notify_all()
+            request.check(self.limits)
+        except RunRefused as refused:
+            _log.info("run=%s refused: %s", request.key, refused)
+            raise
+
+    def _join(self, copied: Run, *, play: bool) -> Run:
+        """Start a copy, or go on with the one that is already there; the caller holds the lock."""
+        if not play:
+            copied.goal = copied.step
+        known = self._runs.get(copied.key)
+        if known is None or known.state in (RunState.STOPPED, RunState.FAILED):
+            return self._start(copied)
+        if play and known.owner == copied.owner:
+            self._aim(known, known.request.training.max_steps)
+        return known
+
+    def _start(self, run: Run, instead_of: Run | None = None) -> Run:
+        """Take in a new run, or refuse it and change nothing; the caller holds the lock."""
+        if self._turns.is_closing:
+            raise RunRefused("the lab is closing; it takes no new runs")
+        ending = [other for other in self._runs.values() if other is instead_of or other.owner == run.owner]
+        waiting = [other for other in self._turns.queue if other not in ending]
+        if len(waiting) >= self.limits.most_waiting:
+            raise RunRefused(f"{len(waiting)} runs are waiting already; try again when some have finished")
+        others = [other for other in self._runs.values() if other is not instead_of]
+        for other in runs_to_forget(others, run.request, self.limits):
+            self._stop(other, "Forgotten, because newer runs needed its memory.")
+            del self._runs[other.key]
+        if instead_of is not None:
+            self._stop(instead_of, "Stopped, because whoever started it has started it again.")
+        self._runs.pop(run.key, None)
+        self._runs[run.key] = run
+        self._end_others(run)
+        if not run.is_at_goal:
+            self._enqueue(run)
+        return run
+
+    def _end_others(self, run: Run) -> None:
+        """A visitor has one run under way at a time; the caller holds the lock."""
+        for other in self._runs.values():
+            if other is not run and other.owner == run.owner:
+                self._stop(other, "Stopped, because whoever started it has started another.")
+
+    # --- Looking ----------------------------------------------------------------------------------------------------
 
     def under_way(self, visitor: str) -> Run | None:
         """The visitor's own run that waits, trains or is paused, the latest if there are several."""
@@ -165,61 +164,21 @@ class Runs:
 
     def find(self, key: str) -> Run | None:
         """The run of that key, if the server still remembers it."""
-        return self._runs.get(key)
+        with self._lock:
+            return self._runs.get(key)
 
     def all_runs(self) -> list[Run]:
         """All runs that the server remembers, the oldest first."""
-        return list(self._runs.values())
+        with self._lock:
+            return list(self._runs.values())
 
-    def place_in_line(self, run: Run) -> tuple[int, float | None]:
+    def bytes_of_runs(self) -> int:
+        """Memory that all runs take, by the formulas of `RunRequest`."""
+        return bytes_of(self.all_runs(), self.limits)
+
+    def place_in_queue(self, run: Run) -> tuple[int, float | None]:
         """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
-        with self._changed:
-            if run not in self._line:
-                return 0, 0.0
-            before = self._line[: self._line.index(run)]
-            running = [other for other in self._runs.values() if other.status == "running"]
-            place = len(before) + max(0, len(running) - self.limits.workers + 1)
-            if self._measured_flops_per_second is None:
-                return place, None
-            work = sum(other.flops_left() for other in [*running, *before])
-            return place, work / self._measured_flops_per_second / self.limits.workers
-
-    def _start(self, run: Run) -> Run:
-        """Put a new run in the line; the caller holds the lock."""
-        if self._closing:
-            raise RunRefused("the lab is closing; it takes no new runs")
-        if len(self._line) >= self.limits.most_waiting:
-            raise RunRefused(f"{len(self._line)} runs are waiting already; try again when some have finished")
-        self._make_room(run.request)
-        for other in self._runs.values():
-            if other.owner == run.owner and not other.is_over:
-                self._end(other, "stopped", "Stopped, because whoever started it has started another.")
-        self._runs.pop(run.key, None)
-        self._runs[run.key] = run
-        if run.goal > run.step or not run.members[0].events:
-            self._enqueue(run)
-        else:
-            self._set_status(run, "paused", "")
-        return run
-
-    def bytes_with(self, *requests: RunRequest) -> int:
-        """Memory that all runs take, and would with those asked for, by the formulas of `RunRequest`."""
-        held = sum(request.held_bytes for request in (*(run.request for run in self.all_runs()), *requests))
-        unfinished = (*(run.request for run in self.all_runs() if not run.is_over), *requests)
-        working = sorted((request.working_bytes for request in unfinished), reverse=True)
-        return held + sum(working[: self.limits.workers])
-
-    def _make_room(self, request: RunRequest) -> None:
-        """Forget runs that are over, then paused ones, oldest first, until there is memory for another."""
-        over = [run for run in self._runs.values() if run.is_over]
-        paused = [run for run in self._runs.values() if run.status == "paused"]
-        for run in [*over, *paused]:
-            if self.bytes_with(request) <= self.limits.most_bytes and len(self._runs) < self.limits.most_kept:
-                return
-            self._end(run, "stopped", "Forgotten, because newer runs needed its memory.")
-            del self._runs[run.key]
-        if self.bytes_with(request) > self.limits.most_bytes:
-            raise RunRefused("the lab's memory is full of runs under way; try again when some have finished")
+        return self._turns.place_of(run)
 
     # --- A hand on it -----------------------------------------------------------------------------------------------
 
@@ -238,212 +197,109 @@ class Runs:
     def pause(self, run: Run, visitor: str) -> None:
         """Hold after the present step; nothing is lost."""
         with self._owned(run, visitor):
-            run.goal = run.step
-            run.is_left = False
-            if run in self._line:
-                self._line.remove(run)
-                self._set_status(run, "paused", "")
+            run.goal = run.told_step
+            run.lease.has_ended = False
+            if run.state is RunState.WAITING:
+                self._turns.move(run, RunState.PAUSED)
 
     def stop(self, run: Run, visitor: str) -> None:
         """End the run; its models so far stay."""
         with self._owned(run, visitor):
-            if not run.is_over:
-                self._end(run, "stopped", "Stopped.")
+            self._stop(run, "Stopped.")
 
     def watched(self, run: Run) -> None:
         """Somebody is watching: the run may go on for another `lease_seconds`, and does if it was left alone."""
-        with self._changed:
-            run.last_watched = time.monotonic()
-            if run.is_left and run.status == "paused":
-                self._enqueue(run)
+        with self._lock:
+            run.lease.renew()
+            self._go_on_if_left(run)
 
     @contextmanager
     def watching(self, run: Run) -> Iterator[None]:
         """A page shows the run as long as this block lasts. When the last such page is gone, the run pauses soon."""
-        self.watched(run)
-        with self._changed:
-            run.watchers += 1
+        with self._lock:
+            run.lease.open_page()
+            self._go_on_if_left(run)
         try:
             yield
         finally:
-            with self._changed:
-                run.watchers -= 1
-                if run.watchers == 0:
-                    leave = time.monotonic() - self.limits.lease_seconds + _SECONDS_TO_COME_BACK
-                    run.last_watched = min(run.last_watched, leave)
+            with self._lock:
+                run.lease.close_page(self.limits.lease_seconds)
+
+    def _go_on_if_left(self, run: Run) -> None:
+        if run.lease.has_ended and run.state is RunState.PAUSED:
+            self._enqueue(run)
 
     def _owned(self, run: Run, visitor: str) -> threading.Condition:
         self._check_owner(run, visitor)
-        return self._changed
+        return self._lock
 
     def _check_owner(self, run: Run, visitor: str) -> None:
         if not run.owner or run.owner != visitor:
             raise NotYourRun("another visitor started this run; watch it, or make a copy of your own")
 
     def _aim(self, run: Run, goal: int) -> None:
+        """Have a run trained up to a step; the caller holds the lock, as of all below."""
         if not run.is_over:
             run.goal = goal
-            run.last_watched = time.monotonic()
-            if run.status == "paused":
+            run.lease.renew()
+            if run.state is RunState.PAUSED:
                 self._enqueue(run)
 
     def _enqueue(self, run: Run) -> None:
-        run.is_left = False
-        self._line.append(run)
-        self._set_status(run, "waiting", "")
-        while len(self._workers) < self.limits.workers:
-            worker = threading.Thread(target=self._work, name=f"trainer-{len(self._workers)}", daemon=True)
-            self._workers.append(worker)
-            worker.start()
-        self._changed.notify_all()
+        if not self._turns.is_closing:
+            run.lease.has_ended = False
+            self._turns.move(run, RunState.WAITING)
 
-    def _end(self, run: Run, status: str, message: str) -> None:
-        run.goal = 0
-        if run in self._line:
-            self._line.remove(run)
-        self._set_status(run, status, message)
+    def _stop(self, run: Run, message: str) -> None:
+        if not run.is_over:
+            self._turns.move(run, RunState.STOPPED, message)
 
-    def _set_status(self, run: Run, status: str, message: str) -> None:
-        if status != run.status or status == "waiting":
-            steps = run.request.training.max_steps
-            _log.info("run=%s %s models=%d step=%d of=%d", run.key, status, len(run.members), run.step, steps)
-        run.status, run.message = status, message
-        run.version += 1
+    # --- Over a restart ---------------------------------------------------------------------------------------------
 
     def warm_up(self, archive: Path | None = None) -> None:
-        """Train a model of almost no size, in the background, so that the first visitor need not wait for imports.
+        """Load PyTorch and train a model of almost no size, in the background, so that the first visitor need not wait.
 
-        Then the runs that the last server put away in the folder `archive` go on.
+        Then the runs that the last server saved in the folder `archive` go on.
         """
-        from gpt.data.corpus import Corpus
-        from gpt.model.gpt2 import GPT2
-        from gpt.training.trainer import Trainer
 
-        def train_one_step() -> None:
-            import torch
-
-            torch.set_num_threads(1)
-            corpus = Corpus.from_text("warm-up", "to be or not to be, " * 4)
-            model = GPT2(corpus.tokenizer.vocab_size, 8, 1, 8, 1, context_length=8)
-            training = TrainConfig(max_steps=1, batch_size=1, sample_length=1, device="cpu")
-            for _ in Trainer(model, corpus, training).events():
-                pass
+        def load_and_restore() -> None:
+            self._turns.warm_up()
             if archive is not None:
-                self.take_up(archive)
+                self.restore(archive)
 
-        threading.Thread(target=train_one_step, name="warm-up", daemon=True).start()
+        self._warming = threading.Thread(target=load_and_restore, name="warm-up", daemon=True)
+        self._warming.start()
 
-    def close(self, archive: Path | None = None) -> None:
-        """Pause everything and let the workers go home; with a folder, what is not over is put away there."""
-        from gpt.runs.archive import put_away
+    def restore(self, archive: Path) -> None:
+        """Go on with what the last server saved in a folder, in the order of its queue."""
+        from gpt.runs.archive import restored_runs  # with PyTorch
 
-        with self._changed:
-            self._closing = True
-            for run in self._line:
-                self._set_status(run, "paused", _RESTARTING)
-            self._line.clear()
-            for run in self._runs.values():
-                run.is_cut_short = True
-            self._changed.notify_all()
-        for worker in self._workers:
-            worker.join(timeout=3)
-        if archive is not None and self._runs:
-            put_away(self.all_runs(), archive, most_seconds=3)
-
-    def take_up(self, archive: Path) -> None:
-        """Go on with what the last server put away in a folder, in the order of the line."""
-        from gpt.runs.archive import taken_up
-
-        for run in taken_up(archive):
-            with self._changed:
-                if run.key in self._runs or self._closing:
+        for run in restored_runs(archive):
+            with self._lock:
+                if self._turns.is_closing:
+                    return  # this run and those after it stay in the folder, for the next server
+                if run.key in self._runs:
+                    _log.warning("run %s of the last server was dropped, because it was started again", run.key)
                     continue
                 self._runs[run.key] = run
-                if run.goal > run.step or not run.members[0].events:
+                if run.is_at_end or not (run.is_at_goal or run.lease.has_ended):
                     self._enqueue(run)
-                else:
-                    self._set_status(run, "paused", "Paused.")
 
-    # --- The work ---------------------------------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        import torch
-
-        from gpt.training.trainer import TrainingDiverged, TrainingInterrupted
-
-        torch.set_num_threads(1)  # trainers with more threads than cores slow each other many times over
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._line)
-                if self._closing:
-                    return
-                run = self._line.pop(0)
-                if run.watchers:
-                    run.last_watched = time.monotonic()  # the time in the line is nobody's fault
-                self._set_status(run, "running", "")
-            try:
-                self._train(run)
-            except TrainingInterrupted:
-                self._finish(run, "paused", _RESTARTING)  # or somebody has stopped it, and it stays stopped
-            except TrainingDiverged as error:
-                self._finish(run, "failed", f"Stopped: {error}.")
-            except Exception as error:  # a fault of ours must not take the worker with it
-                _log.exception("run %s broke", run.key)
-                self._finish(run, "failed", f"This run broke ({type(error).__name__}); please train it again.")
-
-    def _train(self, run: Run) -> None:
-        """Train a run up to its goal, each model one step in turn, and leave it with its new status."""
-        if self._paused_because_left(run):  # while it was in line
+    def close(self, archive: Path | None = None) -> None:
+        """Pause everything and let the workers go home; with a folder, save there what is not over."""
+        unfinished = self._turns.close(self.all_runs(), most_seconds=3)
+        if self._warming is not None:
+            self._warming.join(timeout=3)  # it may be in the middle of restoring a run
+        if archive is None or not unfinished:
             return
-        if any(member.trainer is None for member in run.members):
-            make_trainers(run)
-        streams = [recorded_events(member) for member in run.members]
-        while run.status == "running" and not self._closing:
-            if run.step >= run.goal and all(member.events for member in run.members):
-                break
-            if self._paused_because_left(run):
-                return
-            if run.seconds > self.limits.most_seconds:
-                self._finish(run, "stopped", f"Stopped after {self.limits.most_seconds:,.0f} s, the most allowed.")
-                return
-            if run.copiers:  # a lock alone would let the worker take it back at once, again and again
-                with self._changed:
-                    self._changed.wait_for(lambda: not run.copiers, timeout=5)
-            with run.learning:
-                for stream in streams:
-                    next(stream, None)  # one that was ahead of the others, after a stop between them, may have ended
-                    run.version += 1
-                    if run.status != "running":
-                        break
-            self._measure(run)
-        if run.status == "running":
-            is_done = run.step >= run.request.training.max_steps
-            self._finish(run, "done" if is_done else "paused", _RESTARTING if self._closing and not is_done else "")
+        from gpt.runs.archive import save_runs  # with PyTorch
 
-    def _paused_because_left(self, run: Run) -> bool:
-        """Pause a run that nobody has watched for the time of the lease; its goal stays, for when somebody does."""
-        with self._changed:
-            if run.status != "running" or time.monotonic() - run.last_watched <= self.limits.lease_seconds:
-                return False
-            run.is_left = True
-            self._set_status(run, "paused", "Paused, because nobody was watching.")
-            return True
-
-    def _finish(self, run: Run, status: str, message: str) -> None:
-        with self._changed:
-            if run.status != "running":  # somebody has ended it meanwhile
-                return
-            if status == "paused" and run.goal > run.step and not self._closing:  # or asked for more
-                self._enqueue(run)
-            else:
-                self._set_status(run, status, message)
-
-    def _measure(self, run: Run) -> None:
-        """How fast this machine trains, for the time that others have to wait."""
-        last = [member.events[-1] for member in run.members]
-        if all(event.tokens_per_second for event in last):
-            rates = [
-                3 * flops_per_token(member.config) * event.tokens_per_second
-                for member, event in zip(run.members, last, strict=True)
-            ]
-            self._measured_flops_per_second = sum(rates) / len(rates)
+        with self._lock:
+            late = [run for run in unfinished if run in self._turns.held]
+            free = [run for run in unfinished if run not in late]
+            self._turns.held.update(free)
+        for run in late:
+            _log.warning("run %s was not saved, because a step of it did not end in time", run.key)
+        save_runs(free, archive, most_seconds=3)
+        for run in free:
+            self._turns.let_go(run)

@@ -136,9 +136,9 @@ class Catalogue:
         shipped, trained = self._named_shipped(name), self._trained(name)
         if shipped is not None:
             return self._shipped_best_step(shipped[0]) if shipped[1] is None else shipped[1]
-        if trained is None or trained[1].trainer is None:
+        if trained is None or trained[1].best is None:
             return None
-        return trained[1].trainer.best_step if trained[2] is None else trained[2]
+        return trained[1].best.step if trained[2] is None else trained[2]
 
     def _named_shipped(self, name: Any) -> tuple[str, int | None] | None:
         """What "shipped/<folder>@<step>" names: a folder and a step, if these are here."""
@@ -228,7 +228,7 @@ class Catalogue:
         return self._in_use.setdefault(("shipped", name, str(step)), ready)
 
     def _of_run(self, run: Run, member: Member, step: int | None) -> ReadyModel:
-        if member.trainer is None:
+        if member.best is None:
             raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
         label = f"{member_label(run, member)} (run {run.key[:4]})"
         so_far = member.events[-1].step if member.events else 0

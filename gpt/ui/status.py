@@ -32,18 +32,18 @@ def status_page(runs: Runs) -> str:
     every = list(runs.all_runs())
     now = time.monotonic()
     numbers = [
-        ("runs in training", sum(run.status == "running" for run in every)),
-        ("runs in the queue", sum(run.status == "waiting" for run in every)),
-        ("runs paused", sum(run.status == "paused" for run in every)),
+        ("runs in training", sum(run.state == "running" for run in every)),
+        ("runs in the queue", sum(run.state == "waiting" for run in every)),
+        ("runs paused", sum(run.state == "paused" for run in every)),
         ("runs remembered", len(every)),
-        ("runs watched in the last minute", sum(now - run.last_watched < 60 for run in every)),
+        ("runs watched in the last minute", sum(now - run.lease.last_watched < 60 for run in every)),
         ("visitors with a run under way", len({run.owner for run in every if not run.is_over})),
-        ("memory of runs, by formula", f"{runs.bytes_with() / 1e6:,.0f} MB"),
+        ("memory of runs, by formula", f"{runs.bytes_of_runs() / 1e6:,.0f} MB"),
         ("of at most", f"{runs.limits.most_bytes / 1e6:,.0f} MB"),
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
     under_way = "".join(
-        f"<tr><td>{html.escape(run.key)}</td><td>{html.escape(run.status)}</td>"
+        f"<tr><td>{html.escape(run.key)}</td><td>{run.state}</td>"
         f"<td>{run.step:,} of {run.request.training.max_steps:,} steps</td><td>{len(run.members)} models</td></tr>"
         for run in every
         if not run.is_over

@@ -22,7 +22,7 @@ sys.path.insert(0, str(PROJECT))
 from gpt import Corpus
 from gpt.model.config import VARIANTS, make_config
 from gpt.runs.limits import LAPTOP
-from gpt.runs.run import RunRequest
+from gpt.runs.request import RunRequest
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import RECIPES, TrainConfig
 
@@ -67,7 +67,7 @@ def _finish(runs: Runs, request: RunRequest, corpus: Corpus) -> None:
     while not run.is_over:
         runs.watched(run)
         time.sleep(0.1)
-    assert run.status == "done", run.message
+    assert run.state == "done", run.message
 
 
 def _status(name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,8 @@ import pytest
 import torch
 
 from gpt import Corpus
-from gpt.runs.archive import put_away, taken_up
+from gpt.runs.archive import restored_runs, save_runs
+from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 
 LONG = 20_000
@@ -24,7 +26,7 @@ def losses(run):
 
 @pytest.fixture
 def stopped_lab(lab, corpus, request_for, wait_until, tmp_path):
-    """`stopped_lab(*kinds, **training)`: a run, and the folder in which its server put it away in the middle."""
+    """`stopped_lab(*kinds, **training)`: a run, and the folder in which its server saved it in the middle."""
 
     def make(*kinds, text=corpus, **training):
         runs = lab()
@@ -40,22 +42,22 @@ def stopped_lab(lab, corpus, request_for, wait_until, tmp_path):
 def test_a_run_goes_on_bit_for_bit(stopped_lab, lab, corpus, request_for, wait_until):
     through = lab().submit(request_for("gpt2", "modern", max_steps=60), corpus, "ada")
     run, folder = stopped_lab("gpt2", "modern", max_steps=60)
-    assert (run.status, run.step < 60) == ("paused", True)
+    assert (run.state, run.step < 60) == ("paused", True)
     assert "The lab is restarting" in run.message
     runs = lab()
-    runs.take_up(folder)
+    runs.restore(folder)
     again = runs.find(run.key)
     assert again is not run
     assert again.owner == "ada"
     wait_until(lambda: again.is_over and through.is_over, "both runs")
-    assert again.status == "done"
+    assert again.state == "done"
     assert losses(again) == losses(through)
     assert again.batches_digests() == through.batches_digests()
     for member, other in zip(again.members, through.members, strict=True):
         assert member.kept_steps == other.kept_steps
         assert member.shared_digest == other.shared_digest
-        for name, weight in other.trainer.best_weights.items():
-            assert torch.equal(member.trainer.best_weights[name], weight)
+        for name, weight in other.best.weights.items():
+            assert torch.equal(member.best.weights[name], weight)
     assert list(folder.iterdir()) == []
 
 
@@ -64,7 +66,7 @@ def test_paused_runs_stay_paused_and_waiting_ones_wait(lab, corpus, request_for,
     paused = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: paused.step >= 2, "two steps")
     runs.pause(paused, "ada")
-    wait_until(lambda: paused.status == "paused", "the pause")
+    wait_until(lambda: paused.state == "paused", "the pause")
     running = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "bob")
     waiting = runs.submit(request_for(max_steps=40, seed=3), corpus, "cleo")
     done_before = runs.submit(request_for(max_steps=LONG, seed=4), corpus, "dan")
@@ -72,30 +74,64 @@ def test_paused_runs_stay_paused_and_waiting_ones_wait(lab, corpus, request_for,
     wait_until(lambda: running.step >= 1, "a step")
     runs.close(tmp_path)
     later = lab()
-    later.take_up(tmp_path)
-    assert later.find(paused.key).status == "paused"
+    later.restore(tmp_path)
+    assert later.find(paused.key).state == "paused"
     assert later.find(paused.key).step == paused.step
     assert later.find(done_before.key) is None
     assert later.find(running.key).goal == LONG
     later.stop(later.find(running.key), "bob")
-    wait_until(lambda: later.find(waiting.key).status == "done", "the one that waited")
+    wait_until(lambda: later.find(waiting.key).state == "done", "the one that waited")
 
 
 def test_a_text_of_ones_own_is_kept_with_the_run_and_removed_with_it(lab, request_for, tiny_text, tmp_path):
     own = Corpus.from_text("my.txt", tiny_text + "Grüße,\r\nand an odd end\r")
     asked = request_for(max_steps=LONG)
     models = tuple((label, replace(config, vocab_size=own.tokenizer.vocab_size)) for label, config in asked.models)
-    run = lab().submit(replace(asked, models=models, corpus_sha256=own.sha256), own, "ada")
+    run = Run(replace(asked, models=models, corpus_sha256=own.sha256), own, "ada")
     folder = tmp_path / "archive"
-    run.goal = 0  # nobody trains it while it is saved
-    with run.learning:
-        assert put_away([run], folder, most_seconds=5) == 1
+    assert save_runs([run], folder, most_seconds=5) == 1
     assert (folder / run.key / "text.txt").is_file()
     if os.name == "posix":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    (again,) = taken_up(folder)
+    (again,) = restored_runs(folder)
     assert again.corpus.sha256 == own.sha256
     assert list(folder.iterdir()) == []
+
+
+def test_what_an_earlier_version_saved_goes_on(stopped_lab, lab, corpus, request_for, wait_until):
+    """It knew neither places nor digests, called a setting otherwise, and had evaluated the step of its state."""
+    through = lab().submit(request_for("gpt2", "modern", max_steps=40), corpus, "ada")
+    run, folder = stopped_lab("gpt2", "modern", max_steps=40)
+
+    def edit(path, change):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    def age(settings):
+        settings["accumulation"] = settings.pop("gradient_accumulation_steps")
+
+    def forget(description):
+        age(description["training"])
+        for name in ("place", "batches_digests", "is_left_alone"):
+            del description[name]
+
+    edit(folder / run.key / "run.json", forget)
+    for number in range(2):
+        saved = folder / run.key / str(number)
+        edit(saved / "config.json", lambda content: age(content["training"]))
+        for name in ("train_loss", "learning_rate"):
+            edit(saved / "config.json", lambda content, name=name: content["progress"].pop(name))
+        step = json.loads((saved / "config.json").read_text())["progress"]["step"]
+        wait_until(lambda: through.is_over, "the other run")
+        lines = [json.dumps(dataclasses.asdict(event)) for event in through.members[number].events[: step + 1]]
+        (saved / "history.jsonl").write_text("\n".join(lines))
+    runs = lab()
+    runs.restore(folder)
+    (again,) = runs.all_runs()
+    wait_until(lambda: again.is_over, "the end")
+    assert losses(again) == losses(through)
+    assert again.batches_digests() == through.batches_digests()
 
 
 def test_what_is_damaged_is_left_out_and_removed(stopped_lab, lab):
@@ -115,6 +151,7 @@ def test_what_is_damaged_is_left_out_and_removed(stopped_lab, lab):
         "another kind of value": lambda: (place / "run.json").write_text("[1]"),
         "no model": lambda: edit(lambda d: d["models"][0].__setitem__(1, {})),
         "an unknown setting": lambda: edit(lambda d: d["training"].update(colour="red")),
+        "no goal": lambda: edit(lambda d: d.update(goal="far")),
         "another text": lambda: edit(lambda d: d["corpus"].update(sha256="0")),
         "no weights": lambda: (place / "0" / "model.safetensors").write_bytes(b""),
         "no state": lambda: (place / "0" / "training.safetensors").unlink(),
@@ -124,7 +161,7 @@ def test_what_is_damaged_is_left_out_and_removed(stopped_lab, lab):
         shutil.rmtree(folder)
         shutil.copytree(whole, folder)
         damage()
-        found = list(taken_up(folder))
+        found = list(restored_runs(folder))
         assert len(found) == (what == "a file"), what
         assert [path.name for path in folder.iterdir()] == [], what
 
@@ -135,21 +172,21 @@ def test_a_full_disk_loses_a_run_and_not_the_server(stopped_lab, lab, monkeypatc
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpt.checkpoints.folder.save_checkpoint", full)
-    assert put_away([run], tmp_path / "full", most_seconds=5) == 0
+    monkeypatch.setattr("gpt.runs.archive.save_checkpoint", full)
+    assert save_runs([run], tmp_path / "full", most_seconds=5) == 0
     assert list((tmp_path / "full").iterdir()) == []
 
 
 def test_there_is_only_so_much_time(stopped_lab, tmp_path):
     run, _ = stopped_lab(max_steps=LONG)
-    assert put_away([run, run], tmp_path / "late", most_seconds=-1) == 0
+    assert save_runs([run, run], tmp_path / "late", most_seconds=-1) == 0
 
 
 def test_an_archive_that_is_not_there_is_empty(tmp_path):
-    assert list(taken_up(tmp_path / "nowhere")) == []
+    assert list(restored_runs(tmp_path / "nowhere")) == []
 
 
-def test_a_server_takes_up_what_it_finds_when_it_warms_up(stopped_lab, lab, wait_until):
+def test_a_server_restores_what_it_finds_when_it_warms_up(stopped_lab, lab, wait_until):
     run, folder = stopped_lab(max_steps=LONG)
     runs: Runs = lab()
     runs.warm_up(folder)

@@ -18,7 +18,8 @@ from gpt.data.corpora import load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
 from gpt.runs.exports import export_run, reproduction_script
-from gpt.runs.run import Run, RunRequest
+from gpt.runs.request import RunRequest
+from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import TrainConfig
 
@@ -35,7 +36,7 @@ def _finished(corpus: Corpus, seeds: int = 1) -> Run:
     while not run.is_over and time.monotonic() < deadline:
         time.sleep(0.02)  # until the worker is done
     runs.close()
-    assert run.status == "done", run.message
+    assert run.state == "done", run.message
     return run
 
 

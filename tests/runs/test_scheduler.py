@@ -9,11 +9,13 @@ import time
 import pytest
 import torch
 
-import gpt.runs.scheduler
+import gpt.runs.lease
 from gpt import GPT2, Trainer, train
 from gpt.runs.limits import Limits
-from gpt.runs.run import NotYourRun, RunRefused, is_snapshot_step, shared_digests
+from gpt.runs.request import NotYourRun, RunRefused, is_snapshot_step
 from gpt.runs.scheduler import Runs
+from gpt.runs.states import RunState
+from gpt.runs.workers import shared_digests
 
 LONG = 20_000  # steps that no test waits for
 
@@ -66,11 +68,33 @@ def test_the_same_request_joins_the_run(lab, request_for, corpus, wait_until):
     assert runs.find(first.key) is first
     assert runs.find("nothing") is None
     wait_until(lambda: first.is_over, "the end")
-    assert first.status == "done"
+    assert first.state == "done"
     assert runs.submit(request_for(), corpus, "bob") is first
     again = runs.submit(request_for(), corpus, "ada", restart=True)
     assert again is not first
     assert again.owner == "ada"
+
+
+def test_a_restart_that_is_refused_leaves_the_run_as_it_was(lab, request_for, corpus, wait_until, monkeypatch):
+    runs = lab(most_waiting=1)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.step > 0, "a step")
+    waiting = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
+    with pytest.raises(RunRefused, match="1 runs are waiting already"):
+        runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True)
+    assert (run.state, runs.find(run.key), run.goal) == (RunState.RUNNING, run, LONG)
+    again = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob", restart=True)  # its own place is free
+    assert (waiting.state, again.state) == (RunState.STOPPED, RunState.WAITING)
+
+
+def test_a_large_run_can_be_restarted(lab, request_for, corpus, wait_until):
+    """It takes the memory of the one whose place it takes."""
+    request = request_for("gpt2", "rotary", max_steps=LONG)
+    runs = lab(most_bytes=request.held_bytes + request.working_bytes)
+    run = runs.submit(request, corpus, "ada")
+    wait_until(lambda: run.step > 0, "a step")
+    again = runs.submit(request, corpus, "ada", restart=True)
+    wait_until(lambda: again.step > 0, "it to train")
 
 
 def test_another_visitor_cannot_restart_a_run_under_way(lab, request_for, corpus):
@@ -79,7 +103,7 @@ def test_another_visitor_cannot_restart_a_run_under_way(lab, request_for, corpus
     with pytest.raises(NotYourRun, match="another visitor started this run"):
         runs.submit(request_for(max_steps=LONG), corpus, "bob", restart=True)
     assert runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True) is not run
-    assert run.status == "stopped"
+    assert run.state == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +146,8 @@ def test_no_model_no_seeds_and_models_that_do_not_fit(lab, request_for, corpus):
     runs, request = lab(), request_for()
     with pytest.raises(RunRefused, match="no model is chosen; choose at least one variant"):
         runs.submit(dataclasses.replace(request, models=()), corpus, "ada")
+    with pytest.raises(RunRefused, match="'gpt2' is there 2 times; choose each model once"):
+        runs.submit(dataclasses.replace(request, models=2 * request.models), corpus, "ada")
     with pytest.raises(ValueError, match="seeds is 0; give 1 or more"):
         runs.submit(dataclasses.replace(request, seeds=0), corpus, "ada")
     for changes, message in (
@@ -136,24 +162,24 @@ def test_no_model_no_seeds_and_models_that_do_not_fit(lab, request_for, corpus):
 def test_the_line_is_bounded_and_tells_places(lab, request_for, corpus, wait_until):
     runs = lab(most_waiting=2)
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
-    wait_until(lambda: first.status == "running", "the first to run")
+    wait_until(lambda: first.state == "running", "the first to run")
     second = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
     third = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "cleo")
-    assert [runs.place_in_line(run)[0] for run in (first, second, third)] == [0, 1, 2]
+    assert [runs.place_in_queue(run)[0] for run in (first, second, third)] == [0, 1, 2]
     with pytest.raises(RunRefused, match="2 runs are waiting already; try again when some have finished"):
         runs.submit(request_for(max_steps=LONG, seed=3), corpus, "dan")
     runs.stop(second, "bob")
-    assert runs.place_in_line(third)[0] == 1
+    assert runs.place_in_queue(third)[0] == 1
     runs.stop(first, "ada")
-    wait_until(lambda: third.status == "running", "the third to run")
-    assert second.status == "stopped"
+    wait_until(lambda: third.state == "running", "the third to run")
+    assert second.state == "stopped"
 
 
 def test_a_visitor_has_one_run_at_a_time(lab, request_for, corpus):
     runs = lab()
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     runs.submit(request_for(max_steps=LONG, seed=1), corpus, "ada")
-    assert first.status == "stopped"
+    assert first.state == "stopped"
     assert first.message == "Stopped, because whoever started it has started another."
 
 
@@ -164,7 +190,7 @@ def test_a_refused_run_does_not_cost_the_visitor_the_one_under_way(lab, request_
     wait_until(lambda: run.step > 0, "the run to train")
     with pytest.raises(RunRefused, match="memory is full"):
         runs.submit(large, corpus, "ada")
-    assert run.status == "running"
+    assert run.state == "running"
 
 
 def test_old_runs_are_forgotten_for_new_ones(lab, request_for, corpus, wait_until):
@@ -184,7 +210,7 @@ def test_a_run_is_what_train_makes(lab, request_for, corpus, wait_until):
     request = request_for("gpt2", "modern", seeds=2, sample_length=4)
     run = lab().submit(request, corpus, "ada")
     wait_until(lambda: run.is_over, "the end")
-    assert run.status == "done"
+    assert run.state == "done"
     assert [(member.label, member.seed) for member in run.members] == [
         *(("gpt2", 1337), ("modern", 1337), ("gpt2", 1338), ("modern", 1338))
     ]
@@ -201,21 +227,21 @@ def test_paused_stepped_and_continued_is_the_same_as_uninterrupted(lab, request_
     runs, request = lab(), request_for("gpt2", "modern", max_steps=40)
     run = runs.submit(request, corpus, "ada")
     runs.pause(run, "ada")
-    wait_until(lambda: run.status == "paused", "the pause")
+    wait_until(lambda: run.state == "paused", "the pause")
     for _ in range(3):
         before = run.step
         runs.step_once(run, "ada")
-        wait_until(lambda before=before: run.status == "paused" and run.step == before + 1, "one step more")
+        wait_until(lambda before=before: run.state == "paused" and run.step == before + 1, "one step more")
         assert {member.events[-1].step for member in run.members} == {before + 1}
     runs.play(run, "ada")
     wait_until(lambda: run.is_over, "the end")
-    assert run.status == "done"
+    assert run.state == "done"
     for member in run.members:
         trainer = Trainer(build(member.config, member.seed), corpus, request.training)
         events = list(trainer.events())
         assert losses(member.events) == losses(events)
-        assert_equal_weights(member.trainer.copy_of_weights(), trainer.copy_of_weights())
-        assert_equal_weights(member.trainer.best_weights, trainer.best_weights)
+        assert_equal_weights(member.recording.trainer.copy_of_weights(), trainer.copy_of_weights())
+        assert_equal_weights(member.best.weights, trainer.best_weights)
 
 
 def test_every_model_sees_the_same_batches_and_starts_from_the_same_tensors(lab, request_for, corpus, wait_until):
@@ -248,12 +274,11 @@ def test_snapshots_show_the_model_as_it_was(lab, request_for, corpus, wait_until
     wait_until(lambda: run.is_over, "the end")
     (member,) = run.members
     assert set(member.snapshots) == {0, 1, 3, 10}
-    assert set(member.kept_steps) == {0, 1, 3, 10, member.trainer.best_step}
-    trainer = Trainer(build(member.config, member.seed), corpus, run.request.training)
-    for event in trainer.events():
-        if event.step in member.snapshots:
-            kept = dict(member.model_at(event.step).named_parameters())
-            assert_equal_weights(kept, trainer.copy_of_weights())
+    assert set(member.kept_steps) == {0, 1, 3, 10, member.best.step}
+    trainer = Trainer(build(member.config, member.seed), corpus, run.request.training, is_snapshot_step=lambda _: True)
+    list(trainer.events())
+    for step in member.snapshots:
+        assert_equal_weights(dict(member.model_at(step).named_parameters()), trainer.snapshots[step])
     with pytest.raises(ValueError, match=r"no weights were kept at step 7; choose one of \[0, 1, 3, 10"):
         member.model_at(7)
 
@@ -263,11 +288,11 @@ def test_a_loss_that_is_no_number_fails_the_run_and_not_the_worker(lab, request_
     settings = {"learning_rate": 1e9, "matrix_learning_rate": 1e9, "warmup_steps": 0, "eval_interval": 1}
     run = runs.submit(request_for(max_steps=200, **settings), corpus, "ada")
     wait_until(lambda: run.is_over, "the failure")
-    assert run.status == "failed"
+    assert run.state == "failed"
     assert run.message.startswith("Stopped: the loss became ")
     assert all(weight.isfinite().all() for weight in run.members[0].model_at().parameters())
     after = runs.submit(request_for(), corpus, "bob")
-    wait_until(lambda: after.status == "done", "the next run")
+    wait_until(lambda: after.state == "done", "the next run")
 
 
 # --- A hand on it ---------------------------------------------------------------------------------------------------
@@ -296,13 +321,13 @@ def test_stop_keeps_the_models_so_far(lab, request_for, corpus, wait_until):
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.step >= 3, "three steps")
     runs.stop(run, "ada")
-    assert (run.status, run.message) == ("stopped", "Stopped.")
+    assert (run.state, run.message) == ("stopped", "Stopped.")
     assert run.members[0].model_at() is not None
     version = run.version
     runs.play(run, "ada")
     runs.pause(run, "ada")
     runs.stop(run, "ada")
-    assert run.status == "stopped"
+    assert run.state == "stopped"
     again = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     assert again is not run
     assert run.version - version <= 1  # at most the step that was under way
@@ -311,27 +336,27 @@ def test_stop_keeps_the_models_so_far(lab, request_for, corpus, wait_until):
 def test_a_run_that_nobody_watches_pauses_and_goes_on(lab, request_for, corpus, wait_until):
     runs = lab(lease_seconds=0.2)
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
-    wait_until(lambda: run.status == "paused", "the lease to end")
+    wait_until(lambda: run.state == "paused", "the lease to end")
     assert run.message == "Paused, because nobody was watching."
     before = run.step
     assert before < LONG
     runs.play(run, "ada")
     wait_until(lambda: run.step > before, "it to go on")
-    wait_until(lambda: run.status == "paused", "the lease to end again")
+    wait_until(lambda: run.state == "paused", "the lease to end again")
 
 
 def test_a_run_goes_on_when_somebody_watches_again(lab, request_for, corpus, wait_until):
     runs = lab(lease_seconds=0.2)
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
-    wait_until(lambda: run.status == "paused", "the lease to end")
+    wait_until(lambda: run.state == "paused", "the lease to end")
     before = run.step
     runs.watched(run)
     wait_until(lambda: run.step > before, "it to go on by itself")
-    wait_until(lambda: run.status == "paused", "the lease to end again")
+    wait_until(lambda: run.state == "paused", "the lease to end again")
     runs.pause(run, "ada")  # by hand: now it waits for its owner
     before = run.step
     runs.watched(run)
-    assert (run.status, run.goal) == ("paused", before)
+    assert (run.state, run.goal) == ("paused", before)
 
 
 def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, request_for, corpus, wait_until):
@@ -340,10 +365,10 @@ def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, reques
     with runs.watching(run):
         with runs.watching(run):
             wait_until(lambda: run.step > 0, "it to start")
-        assert run.watchers == 1
-        assert run.last_watched > time.monotonic() - 10  # one page is still there
+        assert run.lease.watchers == 1
+        assert run.lease.last_watched > time.monotonic() - 10  # one page is still there
     left = time.monotonic()
-    wait_until(lambda: run.status == "paused", "it to pause")
+    wait_until(lambda: run.state == "paused", "it to pause")
     assert time.monotonic() - left < 30  # half of the lease; tests/reliability/leaving.py measures it
     before = run.step
     with runs.watching(run):
@@ -351,16 +376,16 @@ def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, reques
 
 
 def test_a_run_whose_visitor_left_the_line_takes_no_worker(lab, request_for, corpus, wait_until, monkeypatch):
-    monkeypatch.setattr(gpt.runs.scheduler, "_SECONDS_TO_COME_BACK", -1.0)
+    monkeypatch.setattr(gpt.runs.lease, "_SECONDS_TO_COME_BACK", -1.0)
     runs = lab(lease_seconds=60)
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     with runs.watching(first):
         waiting = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "bob")
         with runs.watching(waiting):
-            assert waiting.status == "waiting"
+            assert waiting.state == "waiting"
         runs.stop(first, "ada")
-        wait_until(lambda: waiting.status == "paused", "its turn to come")
-    assert waiting.members[0].trainer is None
+        wait_until(lambda: waiting.state == "paused", "its turn to come")
+    assert waiting.members[0].recording is None
     runs.watched(waiting)
     wait_until(lambda: waiting.step > 0, "it to be trained after all")
 
@@ -368,41 +393,32 @@ def test_a_run_whose_visitor_left_the_line_takes_no_worker(lab, request_for, cor
 def test_a_run_that_is_watched_goes_on(lab, request_for, corpus, wait_until):
     runs = lab(lease_seconds=0.5)
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
-    started = run.last_watched
+    started = run.lease.last_watched
 
     def outlived() -> bool:
         runs.watched(run)
-        return run.last_watched - started > 1.0
+        return run.lease.last_watched - started > 1.0
 
     wait_until(outlived, "two leases to pass")
-    assert run.status == "running"
+    assert run.state == "running"
 
 
 def test_a_run_may_not_train_for_ever(lab, request_for, corpus, wait_until):
     run = lab(most_seconds=0.05).submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.is_over, "the limit")
-    assert run.status == "stopped"
+    assert run.state == "stopped"
     assert "the most allowed" in run.message
 
 
-def test_a_play_that_meets_the_worker_as_it_pauses_is_not_lost(lab, request_for, corpus, wait_until, monkeypatch):
-    """Between the worker's last look at the goal and its noting down "paused" there is a moment for a button."""
+def test_a_play_that_meets_the_worker_as_it_pauses_is_not_lost(lab, request_for, corpus, wait_until):
+    """Whenever it is pressed: the worker's last look at the goal and its pause are one."""
     runs = lab()
-    finish, pressed = runs._finish, []
-
-    def press_play_just_before(run, status, message):
-        if status == "paused" and not pressed:
-            pressed.append(status)
-            runs.play(run, "ada")
-        finish(run, status, message)
-
-    monkeypatch.setattr(runs, "_finish", press_play_just_before)
-    run = runs.submit(request_for(max_steps=30), corpus, "ada")
-    runs.pause(run, "ada")
-    wait_until(lambda: run.status == "paused" or pressed, "the pause")
-    runs.step_once(run, "ada")
-    wait_until(lambda: pressed, "the button to be pressed")
+    run = runs.submit(request_for(max_steps=60), corpus, "ada")
+    for _ in range(30):
+        runs.pause(run, "ada")
+        runs.play(run, "ada")
     wait_until(lambda: run.is_over, "it to go on to the end")
+    assert run.state is RunState.DONE
 
 
 # --- Copies ---------------------------------------------------------------------------------------------------------
@@ -416,7 +432,7 @@ def test_a_copy_goes_on_from_the_present_state(lab, request_for, corpus, wait_un
     assert copy is not run
     assert (copy.owner, copy.request.training.max_steps) == ("bob", 10)
     wait_until(lambda: copy.is_over, "the copy's end")
-    assert copy.status == "done"
+    assert copy.state == "done"
     assert run.step == 6
     for member, original in zip(copy.members, run.members, strict=True):
         assert losses(member.events[:7]) == losses(original.events)
@@ -426,8 +442,8 @@ def test_a_copy_goes_on_from_the_present_state(lab, request_for, corpus, wait_un
         second = Trainer(build(member.config, member.seed), corpus, copy.request.training)
         second.load_state(first.state())
         list(second.events())
-        assert_equal_weights(member.trainer.copy_of_weights(), second.copy_of_weights())
-        assert_equal_weights(original.trainer.copy_of_weights(), first.copy_of_weights())
+        assert_equal_weights(member.recording.trainer.copy_of_weights(), second.copy_of_weights())
+        assert_equal_weights(original.recording.trainer.copy_of_weights(), first.copy_of_weights())
 
 
 def test_a_copy_goes_on_in_another_way(lab, request_for, corpus, wait_until):
@@ -454,20 +470,39 @@ def test_a_copy_of_a_paused_run_waits_if_asked_to(lab, request_for, corpus, wait
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.step >= 2, "two steps")
     runs.pause(run, "ada")
-    wait_until(lambda: run.status == "paused", "the pause")
+    wait_until(lambda: run.state == "paused", "the pause")
     copy = runs.copy(run, "bob", play=False)
-    wait_until(lambda: copy.status == "paused", "the copy to wait")
+    wait_until(lambda: copy.state == "paused", "the copy to wait")
     assert copy.step == run.step
     assert runs.copy(run, "bob", play=False) is copy
     runs.step_once(copy, "bob")
     wait_until(lambda: copy.step == run.step + 1, "a step of the copy")
-    assert run.status == "paused"
+    assert run.state == "paused"
+
+
+def test_a_copy_that_was_stopped_is_made_again(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = _paused(runs, request_for, corpus, wait_until)
+    copy = runs.copy(run, "bob")
+    assert runs.copy(run, "bob") is copy
+    runs.stop(copy, "bob")
+    again = runs.copy(run, "bob")
+    assert again is not copy
+    wait_until(lambda: again.step > run.step, "it to train")
+
+
+def test_a_copy_that_was_paused_goes_on(lab, request_for, corpus, wait_until):
+    runs = lab()
+    run = _paused(runs, request_for, corpus, wait_until)
+    copy = runs.copy(run, "bob", play=False)
+    assert runs.copy(run, "bob", play=True) is copy
+    wait_until(lambda: copy.step > run.step, "it to train")
 
 
 def test_a_run_that_has_not_begun_cannot_be_copied(lab, request_for, corpus, wait_until):
     runs = lab()
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
-    wait_until(lambda: first.status == "running", "the first to run")
+    wait_until(lambda: first.state == "running", "the first to run")
     waiting = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
     with pytest.raises(RunRefused, match="has not begun to train yet"):
         runs.copy(waiting, "cleo")
@@ -479,7 +514,7 @@ def test_a_copy_is_never_of_half_a_step(lab, request_for, corpus, wait_until):
     for number in range(5):
         wait_until(lambda number=number: run.step > 3 * number, "some steps")
         copy = runs.copy(run, f"visitor {number}", play=False)
-        assert len({member.trainer.step for member in copy.members}) == 1
+        assert len({member.saved.state.step for member in copy.members}) == 1
 
 
 def test_a_copy_of_a_run_stopped_between_its_models_goes_on_to_the_end(
@@ -490,7 +525,7 @@ def test_a_copy_of_a_run_stopped_between_its_models_goes_on_to_the_end(
 
     def stop_after_the_first_model(trainer, *arguments, **options):
         event = event_of(trainer, *arguments, **options)
-        if trainer is run.members[0].trainer and trainer.step == 3:
+        if trainer.model.config == run.members[0].config and trainer.step == 3:
             runs.stop(run, "ada")
         return event
 
@@ -498,12 +533,11 @@ def test_a_copy_of_a_run_stopped_between_its_models_goes_on_to_the_end(
     run = runs.submit(request_for("gpt2", "modern", max_steps=6), corpus, "ada")
     begun.set()
     wait_until(lambda: run.is_over, "the stop")
-    with run.learning:
-        assert run.status == "stopped"
+    assert run.state == "stopped"
     copy = runs.copy(run, "bob")
     wait_until(lambda: copy.is_over, "the copy's end")
-    assert (copy.status, copy.message) == ("done", "")
-    assert [member.trainer.step for member in copy.members] == [6, 6]
+    assert (copy.state, copy.message) == ("done", "")
+    assert [member.last_step for member in copy.members] == [6, 6]
 
 
 # --- Closing --------------------------------------------------------------------------------------------------------
@@ -514,7 +548,7 @@ def test_closing_sends_the_workers_home(request_for, corpus, wait_until):
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.step > 0, "a step")
     runs.close()
-    assert not any(worker.is_alive() for worker in runs._workers)
+    assert not any(thread.is_alive() for thread in runs._turns._threads)
     with pytest.raises(RunRefused, match="the lab is closing"):
         runs.submit(request_for(seed=1), corpus, "bob")
 
@@ -526,7 +560,7 @@ def _paused(runs, request_for, corpus, wait_until):
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.step >= 2, "two steps")
     runs.pause(run, "ada")
-    wait_until(lambda: run.status == "paused", "the pause")
+    wait_until(lambda: run.state == "paused", "the pause")
     return run
 
 
@@ -546,13 +580,13 @@ def test_others_who_ask_for_a_paused_run_get_a_copy_that_goes_on(lab, request_fo
     assert copied is not run
     assert copied.owner == "bob"
     wait_until(lambda: copied.step > before, "more steps")
-    assert (run.status, run.step, run.owner) == ("paused", before, "ada")
+    assert (run.state, run.step, run.owner) == ("paused", before, "ada")
 
 
 def test_a_paused_run_that_its_owner_has_left_passes_to_whoever_asks(lab, request_for, corpus, wait_until):
     runs = lab()
     run = _paused(runs, request_for, corpus, wait_until)
-    run.last_watched -= runs.limits.lease_seconds + 1
+    run.lease.last_watched -= runs.limits.lease_seconds + 1
     before = run.step
     assert runs.submit(request_for(max_steps=LONG), corpus, "bob") is run
     assert run.owner == "bob"

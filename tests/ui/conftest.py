@@ -82,7 +82,7 @@ def finished(start: Callable[..., Run], wait_until: Callable[..., None]) -> Call
     def press(visitor: str = ANNA, **changes: Any) -> Run:
         run = start(visitor, **changes)
         wait_until(lambda: run.is_over, "the end of the run")
-        assert run.status == "done", run.message
+        assert run.state == "done", run.message
         return run
 
     return press

@@ -136,7 +136,7 @@ def test_a_run_in_the_queue_has_no_models_yet(
     catalogue: Catalogue, start: Callable[..., Run], wait_until: Callable[..., None]
 ) -> None:
     running = start("a" * 32, steps=3000)
-    wait_until(lambda: running.status == "running", "the first run to start")
+    wait_until(lambda: running.state == "running", "the first run to start")
     waiting = start("b" * 32, steps=20)
     assert catalogue.choices([waiting.key]) == catalogue.choices([])
     with pytest.raises(ValueError, match="has not begun to learn yet"):

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from served import ANNA
 
-from gpt.runs.run import Run, RunRefused
+from gpt.runs.request import RunRefused
+from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.status import status_page
 

@@ -12,7 +12,8 @@ from typing import Any
 import gradio as gr
 
 from gpt.runs.limits import LONGEST_BEGINNING, MOST_IDLE_SECONDS
-from gpt.runs.run import NotYourRun, Run
+from gpt.runs.request import NotYourRun
+from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui import address
 from gpt.ui.catalogue import Catalogue
@@ -86,19 +87,19 @@ class TrainHandlers:
                 yield self.nothing_watched()
                 return
             hands_off = str(watched).endswith(HANDS_OFF)
-            shown, shown_status = None, ""
+            shown, shown_state = None, ""
             idle = 0.0
             with self.runs.watching(run):
                 while idle < MOST_IDLE_SECONDS and not watch.is_superseded:
-                    now = (run.version, run.status, run_sentence(run, self.runs) if run.status == "waiting" else "")
+                    now = (run.version, run.state, run_sentence(run, self.runs) if run.state == "waiting" else "")
                     if now != shown:
-                        buttons = _buttons(run.status, hands_off) if now[1] != shown_status else [gr.skip()] * 4
+                        buttons = _buttons(run.state, hands_off) if now[1] != shown_state else [gr.skip()] * 4
                         yield run_chart(run), run_panel_value(run, self.runs), *buttons
-                        if run.is_over and now == (run.version, run.status, ""):
+                        if run.is_over and now == (run.version, run.state, ""):
                             return
-                        shown, shown_status, idle = now, now[1], 0.0
-                    is_in_line = run.status == "waiting" and self.runs.place_in_line(run)[0] > 0
-                    seconds = SECONDS_BETWEEN_UPDATES * (2 if is_in_line else 1)
+                        shown, shown_state, idle = now, now[1], 0.0
+                    is_behind_others = run.state == "waiting" and self.runs.place_in_queue(run)[0] > 0
+                    seconds = SECONDS_BETWEEN_UPDATES * (2 if is_behind_others else 1)
                     idle += seconds
                     await watch.sleep(seconds)
 
@@ -122,11 +123,11 @@ class TrainHandlers:
         visitor = visitor_of(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
-            if run.status == "done":
+            if run.state == "done":
                 more = run.request.training.max_steps + require_whole("steps", steps, 1, MOST_STEPS)
                 run = self.runs.copy(run, visitor, training=replace(run.request.training, max_steps=more))
             else:
-                resume = run.status == "paused"
+                resume = run.state == "paused"
                 try:
                     (self.runs.play if resume else self.runs.pause)(run, visitor)
                 except NotYourRun:
@@ -157,7 +158,7 @@ class TrainHandlers:
                 self.runs.stop(run, visitor_of(secret))
             except NotYourRun:
                 return *self.nothing_watched(), ""
-        view = run_chart(run), run_panel_value(run, self.runs), *_buttons(run.status, hands_off=False)
+        view = run_chart(run), run_panel_value(run, self.runs), *_buttons(run.state, hands_off=False)
         return *view, gr.skip()
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
@@ -230,13 +231,13 @@ class TrainHandlers:
         return copied
 
 
-def _buttons(status: str, hands_off: bool) -> list[Any]:
-    """What becomes of Train, Pause, Step and Stop for a run of this status; "" is none.
+def _buttons(state: str, hands_off: bool) -> list[Any]:
+    """What becomes of Train, Pause, Step and Stop for a run in this state; "" is none.
 
     As plain updates, because making a component takes longer than all else that a chart's update takes.
     """
-    goes_on = status in ("paused", "done")
-    is_under_way = status in ("waiting", "running", "paused")
+    goes_on = state in ("paused", "done")
+    is_under_way = state in ("waiting", "running", "paused")
     return [
         gr.update(interactive=not hands_off),
         gr.update(value="Go on" if goes_on else "Pause", interactive=not hands_off and (goes_on or is_under_way)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gpt.data.corpora import CORPORA
 from gpt.model.config import VARIANTS, GPTConfig, make_config
 from gpt.runs.limits import LARGEST_OWN_TEXT
-from gpt.runs.run import RunRequest
+from gpt.runs.request import RunRequest
 from gpt.training.recipes import RATES, RECIPES, TrainConfig
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole
 from gpt.ui.sizes import SIZES, TRAINED_CONTEXTS

@@ -99,7 +99,7 @@ def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
     version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
         "sentence": run_sentence(run, runs),
-        "is_error": run.status == "failed",
+        "is_error": run.state == "failed",
         "share": run.step / run.request.training.max_steps,
         "run": run.key,
         "version": version,
@@ -114,19 +114,19 @@ def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
 def run_sentence(run: Run, runs: Runs) -> str:
     """Where a run is, in one sentence."""
     steps = run.request.training.max_steps
-    if run.status == "waiting":
-        place, seconds = runs.place_in_line(run)
+    if run.state == "waiting":
+        place, seconds = runs.place_in_queue(run)
         if place == 0:
             return "Starting…"
         about = "" if seconds is None else f", about {_duration(5 * math.ceil(seconds / 5))}"
         return f"In the queue: {_ordinal(place)}{about}."
     progress = f"step {run.step:,} of {steps:,}"
-    if run.status == "running":
+    if run.state == "running":
         tokens_per_second, seconds_left = _pace(run)
         if not tokens_per_second:
             return f"{progress} · measuring the speed"
         return f"{progress} · {tokens_per_second:,.0f} tokens/s · {_duration(seconds_left)} left"
-    if run.status == "done":
+    if run.state == "done":
         return f"Done: {steps:,} steps, {run.seconds:,.0f} s of training in all."
     message = run.message or "Paused."
     return f"{message} {progress[0].upper()}{progress[1:]}."

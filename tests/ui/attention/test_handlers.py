@@ -151,7 +151,7 @@ def test_each_step_shows_what_the_stored_snapshot_computes(
     name = f"run/{run.key}/0"
     _, slider, looked = attention_tab.look(name, "", TEXT)
     assert {0, 1, 3, 10} <= set(slider["steps"])
-    assert slider["steps"][slider["index"]] == run.members[0].trainer.best_step
+    assert slider["steps"][slider["index"]] == run.members[0].best.step
     for index, step in enumerate(slider["steps"]):
         value, again, at_this = attention_tab.look_at_step(looked, sent(step=step))
         assert (again["steps"], again["index"]) == (slider["steps"], index)

@@ -36,11 +36,11 @@ def chart_labels(view: tuple[Any, ...]) -> list[str]:
 def test_pause_step_and_go_on(train_tab: TrainHandlers, running: Run, wait_until: Callable[..., None]) -> None:
     watched, _, secret = press(train_tab, "pause", ANNA, running.key)
     assert (key_of(watched), secret) == (running.key, ANNA)
-    wait_until(lambda: running.status == "paused", "the pause")
+    wait_until(lambda: running.state == "paused", "the pause")
     held = running.step
     for more in (1, 2):
         press(train_tab, "step_once", ANNA, running.key)
-        wait_until(lambda: running.status == "paused", "the pause")
+        wait_until(lambda: running.state == "paused", "the pause")
         assert running.step == held + more
     press(train_tab, "pause", ANNA, watched)
     wait_until(lambda: running.step > held + 2, "the run to go on")
@@ -52,17 +52,17 @@ def test_each_press_of_step_is_a_step(
 ) -> None:
     run = start(ANNA, steps=FOREVER)
     press(train_tab, "pause", ANNA, run.key)
-    wait_until(lambda: run.status == "paused", "the pause")
+    wait_until(lambda: run.state == "paused", "the pause")
     before = run.step
     for _ in range(5):
         press(train_tab, "step_once", ANNA, run.key)
-    wait_until(lambda: run.status == "paused" and run.step >= before + 5, "five steps")
+    wait_until(lambda: run.state == "paused" and run.step >= before + 5, "five steps")
     assert run.step == before + 5
 
 
 def test_a_paused_run_offers_to_go_on(train_tab: TrainHandlers, running: Run, wait_until: Callable[..., None]) -> None:
     press(train_tab, "pause", ANNA, running.key)
-    wait_until(lambda: running.status == "paused", "the pause")
+    wait_until(lambda: running.state == "paused", "the pause")
 
     async def first_view() -> Any:
         watching = train_tab.watch(running.key)
@@ -78,7 +78,7 @@ def test_a_paused_run_offers_to_go_on(train_tab: TrainHandlers, running: Run, wa
 
 def test_stop_ends_the_owners_run(train_tab: TrainHandlers, running: Run) -> None:
     view = train_tab.stop(ANNA, running.key)
-    assert running.status == "stopped"
+    assert running.state == "stopped"
     assert view[1]["sentence"].startswith("Stopped. Step ")
     assert chart_labels(view) == ["gpt2"]
     assert train_tab.stop(ANNA, running.key)[1]["sentence"] == view[1]["sentence"]
@@ -97,7 +97,7 @@ def test_a_watchers_stop_leaves_and_does_not_stop(train_tab: TrainHandlers, runn
     view = train_tab.stop(BEN, running.key)
     assert chart_labels(view) == ["gpt2", "sliding-window"]
     assert view[-1] == ""  # the page watches nothing, which ends its watch
-    assert running.status == "running"
+    assert running.state == "running"
     assert running.goal == FOREVER
 
 
@@ -118,30 +118,30 @@ def test_a_watchers_hand_makes_a_copy(
     assert seen == [running.key, copy.key]
     assert len(notices) == 1
     assert "your own copy" in notices[0]
-    assert running.status == "running"
+    assert running.state == "running"
     assert running.goal == FOREVER
     assert [event.train_loss for event in copy.members[0].events[:3]] == [
         event.train_loss for event in running.members[0].events[:3]
     ]
     train_tab.stop(ANNA, running.key)  # the copy gets its worker
-    wait_until(lambda: copy.status == "paused", "the copy to be held")
+    wait_until(lambda: copy.state == "paused", "the copy to be held")
 
 
 def test_without_the_secret_nobody_stops_a_run(train_tab: TrainHandlers, running: Run) -> None:
     for secret in ("", None, 7, [ANNA], "short"):
         train_tab.stop(secret, running.key)
-        assert running.status == "running"
+        assert running.state == "running"
 
 
 def test_a_run_in_the_queue_cannot_be_copied_yet(
     train_tab: TrainHandlers, running: Run, start: Callable[..., Run], notices: list[str]
 ) -> None:
     waiting = start(BEN, steps=FOREVER - 1)
-    assert waiting.status == "waiting"
+    assert waiting.state == "waiting"
     with refuses("has not begun to train yet"):
         press(train_tab, "pause", "c" * 32, waiting.key)
     press(train_tab, "pause", BEN, waiting.key)
-    assert waiting.status == "paused"
+    assert waiting.state == "paused"
 
 
 @pytest.mark.parametrize("watched", ["", "0123456789ab 3", None, 7, [], "x" * 9999], ids=lambda value: f"{value!r:.9}")
@@ -163,7 +163,7 @@ def test_a_run_that_is_done_goes_on_in_a_copy(
     assert longer is not run
     assert seen == [run.key, longer.key]
     wait_until(lambda: longer.is_over, "the end of the copy")
-    assert (longer.status, longer.step) == ("done", 30)
+    assert (longer.state, longer.step) == ("done", 30)
     assert longer.members[0].events[:11] == run.members[0].events
 
 
@@ -190,7 +190,7 @@ def test_a_branch_goes_on_with_other_settings(
     train_tab: TrainHandlers, running: Run, runs: Runs, wait_until: Callable[..., None]
 ) -> None:
     press(train_tab, "pause", ANNA, running.key)
-    wait_until(lambda: running.status == "paused", "the pause")
+    wait_until(lambda: running.state == "paused", "the pause")
     more = running.step + 10
     watched, _, _ = press(train_tab, "branch", ANNA, running.key, steps=more, rate_multiple=0.1, batch_size=2)
     branch = runs.find(key_of(watched))
@@ -198,7 +198,7 @@ def test_a_branch_goes_on_with_other_settings(
     assert branch.request.training.batch_size == 2
     assert branch.request.training.learning_rate == pytest.approx(0.1 * running.request.training.learning_rate)
     wait_until(lambda: branch.is_over, "the end of the branch")
-    assert (branch.status, branch.step) == ("done", more)
+    assert (branch.state, branch.step) == ("done", more)
 
 
 def test_a_branch_keeps_its_models(train_tab: TrainHandlers, finished: Callable[..., Run]) -> None:

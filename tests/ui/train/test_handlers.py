@@ -84,7 +84,7 @@ def test_a_lab_without_shipped_models_still_trains(tmp_path: Path, runs: Runs, w
     watched, _, _ = tab.train(ANNA, [], *controls())
     run = runs.find(key_of(watched))
     wait_until(lambda: run.is_over, "the end")
-    assert run.status == "done"
+    assert run.state == "done"
 
 
 # --- Watching ---------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_hands_off_is_hands_off(train_tab: TrainHandlers, running: Run) -> None:
     for button in ("pause", "step_once", "stop", "restart", "branch"):
         with refuses("for watching only"):
             press(train_tab, button, ANNA, hands_off(train_tab, running))
-    assert running.status == "running"
+    assert running.state == "running"
 
 
 def test_hands_off_still_watches(train_tab: TrainHandlers, finished: Callable[..., Run]) -> None:

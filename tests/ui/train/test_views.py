@@ -12,7 +12,8 @@ from served import SHIPPED, story_corpus
 
 from gpt import TrainConfig
 from gpt.model.config import make_config
-from gpt.runs.run import Run, RunRequest
+from gpt.runs.request import RunRequest
+from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.train.views import references, run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
@@ -51,7 +52,7 @@ def numbers(text: str) -> list[float]:
 )
 def test_where_a_run_is(runs: Runs, status: str, message: str, words: str) -> None:
     run = Run(request(1000), story_corpus(), "anna")
-    run.status, run.message = status, message
+    run.state, run.message = status, message
     assert run_sentence(run, runs) == words
     panel = run_panel_value(run, runs)
     assert panel["sentence"] == words
@@ -62,7 +63,7 @@ def test_the_line_is_counted_as_people_do(make_runs: Callable[..., Runs], wait_u
     runs = make_runs()
     corpus = story_corpus()
     first = runs.submit(request(5000), corpus, "visitor 0")
-    wait_until(lambda: first.status == "running" and first.step > 3, "the first run to train")
+    wait_until(lambda: first.state == "running" and first.step > 3, "the first run to train")
     others = [runs.submit(request(5000, seed=place), corpus, f"visitor {place}") for place in range(2, 25)]
     said = [run_sentence(run, runs) for run in others]
     places = [sentence.split(",")[0].rstrip(".") for sentence in said]
@@ -80,7 +81,7 @@ def test_a_run_under_way_tells_its_pace(runs: Runs, wait_until: Callable[..., No
 def test_a_run_that_nobody_watches_says_so(make_runs: Callable[..., Runs], wait_until: Callable[..., None]) -> None:
     runs = make_runs(lease_seconds=-1)
     run = runs.submit(request(), story_corpus(), "anna")
-    wait_until(lambda: run.status == "paused", "the pause")
+    wait_until(lambda: run.state == "paused", "the pause")
     assert run_sentence(run, runs) == "Paused, because nobody was watching. Step 0 of 10."
 
 

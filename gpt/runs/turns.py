@@ -1,0 +1,217 @@
+"""Whose turn it is: the queue of runs, and the workers who train them.
+
+A worker takes the first run of the queue, and asks between any two steps whether it goes on. From when it takes the run
+until it lets it go, it holds the run: nobody else touches the run's trainings. Whoever copies or saves a run that no
+worker has holds it likewise.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from types import ModuleType
+
+from gpt.runs.copies import Question, present_of
+from gpt.runs.limits import Limits
+from gpt.runs.request import RunRefused
+from gpt.runs.run import Member, Run, SavedMember
+from gpt.runs.states import RunState, transition
+
+_log = logging.getLogger(__name__)
+_RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
+_LONGEST_STEP = 60.0  # seconds that a visitor waits for a run to come between two steps
+
+
+class Turns:
+    """The queue and the workers of one server.
+
+    Attributes:
+        limits: how many workers there are, and how long a run may train.
+        lock: guards all that is here, and the state, goal, lease and owner of every run; told when any changes.
+        queue: the runs that are WAITING, the next one first.
+        held: the runs that a thread holds.
+        is_closing: whether the server ends, so that no run goes on.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.lock = threading.Condition()
+        self.queue: list[Run] = []
+        self.held: set[Run] = set()
+        self.is_closing = False
+        self._questions: list[tuple[Run, Question]] = []  # to the threads that hold these runs
+        self._flops_per_second: float | None = None  # of this machine, as last measured
+        self._threads: list[threading.Thread] = []
+
+    def move(self, run: Run, to: RunState, message: str = "") -> None:
+        """Let a run pass into another state, and into the queue or out of it; the caller holds the lock."""
+        before = run.state
+        transition(run, to, message)
+        if before is RunState.WAITING:
+            self.queue.remove(run)
+        if to is RunState.WAITING:
+            self.queue.append(run)
+            self._start_workers()
+        steps = run.request.training.max_steps
+        _log.info("run=%s %s models=%d step=%d of=%d", run.key, to, len(run.members), run.step, steps)
+        self.lock.notify_all()
+
+    def place_of(self, run: Run) -> tuple[int, float | None]:
+        """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
+        with self.lock:
+            if run not in self.queue:
+                return 0, 0.0
+            before = self.queue[: self.queue.index(run)]
+            running = [other for other in self.held if other.state is RunState.RUNNING]
+            place = len(before) + max(0, len(running) - self.limits.workers + 1)
+            if self._flops_per_second is None:
+                return place, None
+            work = sum(other.flops_left() for other in [*running, *before])
+            return place, work / self._flops_per_second / self.limits.workers
+
+    # --- What workers ask, see `gpt.runs.workers.Scheduler` ---------------------------------------------------------
+
+    def _start_workers(self) -> None:
+        while len(self._threads) < self.limits.workers:
+            name = f"trainer-{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
+
+    def _work(self) -> None:
+        _workers().work(self)
+
+    def take(self) -> Run | None:
+        """Wait for a run to train, and hold it; None when there will be no more."""
+
+        def next_run() -> Run | None:
+            return next((run for run in self.queue if run not in self.held), None)
+
+        with self.lock:
+            self.lock.wait_for(lambda: self.is_closing or next_run() is not None)
+            run = next_run()
+            if self.is_closing or run is None:
+                return None
+            self.held.add(run)
+            if run.lease.watchers:
+                run.lease.renew()  # that it had to wait is not its watchers' fault
+            self.move(run, RunState.RUNNING)
+            return run
+
+    def goes_on(self, run: Run) -> bool:
+        """Whether to make another step; if not, the run has its next state already."""
+        self._answer(run)
+        with self.lock:
+            if run.state is RunState.RUNNING:  # else somebody has stopped it
+                end = self._end_of_turn(run)
+                if end is not None:
+                    self.move(run, *end)
+            return run.state is RunState.RUNNING
+
+    def _end_of_turn(self, run: Run) -> tuple[RunState, str] | None:
+        """The state, and why, in which a run that is trained now is to be left before its next step, if it is."""
+        if run.is_at_end:
+            return RunState.DONE, ""
+        if self.is_closing:
+            return RunState.PAUSED, _RESTARTING
+        if run.is_at_goal:
+            return RunState.PAUSED, ""
+        if run.lease.has_run_out(self.limits.lease_seconds):
+            run.lease.has_ended = True
+            return RunState.PAUSED, "Paused, because nobody was watching."
+        if run.seconds > self.limits.most_seconds:
+            return RunState.STOPPED, f"Stopped after {self.limits.most_seconds:,.0f} s, the most allowed."
+        return None
+
+    def is_unwanted(self, run: Run) -> bool:
+        """Whether a step under way is to be given up: it is asked very often, and so without the lock."""
+        return self.is_closing or run.is_over
+
+    def told(self, run: Run, member: Member, batches_digest: str) -> None:
+        """A model of the run has made a step."""
+        with self.lock:
+            member.tell(batches_digest)
+            run.version += 1
+            self._flops_per_second = run.flops_per_second() or self._flops_per_second
+
+    def fail(self, run: Run, message: str) -> None:
+        """The run cannot be trained on."""
+        with self.lock:
+            if run.state is RunState.RUNNING:  # else somebody has stopped it meanwhile
+                self.move(run, RunState.FAILED, message)
+
+    def let_go(self, run: Run) -> None:
+        """Whoever held the run does not touch it any more."""
+        with self.lock:
+            self.held.discard(run)
+            self.lock.notify_all()
+
+    # --- Between two steps ------------------------------------------------------------------------------------------
+
+    def present(self, run: Run) -> list[SavedMember]:
+        """Where each model of a run is now: answered by its worker, or looked up where nobody holds it."""
+        question = Question()
+        with self.lock:
+            self._questions.append((run, question))
+            try:
+                self.lock.wait_for(
+                    lambda: question.answer or run not in self.held or self.is_closing, timeout=_LONGEST_STEP
+                )
+            finally:
+                self._questions.remove((run, question))
+            if question.answer:
+                return question.answer
+            if self.is_closing:
+                raise RunRefused("the lab is closing; it makes no copies")
+            if run in self.held:
+                raise RunRefused("a step of this run takes very long; try again later")
+            self.held.add(run)
+        try:
+            return present_of(run)
+        finally:
+            self.let_go(run)
+
+    def _answer(self, run: Run) -> None:
+        """Answer those who ask where a run is, by its worker, once all models have made equally many steps."""
+        with self.lock:
+            is_asked = any(asked is run for asked, _ in self._questions)
+        if is_asked and run.has_begun and run.is_level:
+            answer = present_of(run)
+            with self.lock:
+                for asked, question in self._questions:
+                    if asked is run:
+                        question.answer = answer  # the same for all: whoever restores it makes copies
+                self.lock.notify_all()
+
+    # --- The beginning and the end ----------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Load PyTorch and train a model of almost no size, so that the first visitor need not wait for it."""
+        _workers().warm_up()
+
+    def close(self, runs: Sequence[Run], most_seconds: float) -> list[Run]:
+        """Pause everything, and wait until the workers have gone home.
+
+        Steps under way are given up, of which nothing remains.
+
+        Returns:
+            Those of `runs` that are not over: first the one in training, then in the order of the queue.
+        """
+        with self.lock:
+            self.is_closing = True
+            order = [*(run for run in runs if run.state is RunState.RUNNING), *self.queue]
+            for run in list(self.queue):
+                self.move(run, RunState.PAUSED, _RESTARTING)
+            self.lock.notify_all()
+            self.lock.wait_for(lambda: not self.held, timeout=most_seconds)
+            order += [run for run in runs if run not in order]
+        for thread in self._threads:
+            thread.join(timeout=1)  # a trainer in the middle of a step would bring down a process that ends
+        return [run for run in order if not run.is_over]
+
+
+def _workers() -> ModuleType:
+    # It loads PyTorch, for which neither the page nor a visitor waits, so it is imported by threads behind them.
+    from gpt.runs import workers
+
+    return workers
