@@ -68,7 +68,7 @@ def test_file_tree_is_the_folder() -> None:
 
 def test_the_table_of_shipped_models_says_what_their_cards_say() -> None:
     table = README.split("## The models that ship")[1].split("\n\n")[1].splitlines()[2:]
-    assert table == [shipped_row(name) for name in SHIPPED]
+    assert table == [shipped_row(name) for name in SHIPPED if (PROJECT / "trained_models" / name).is_dir()]
 
 
 def shipped_row(name: str) -> str:

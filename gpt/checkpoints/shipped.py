@@ -10,10 +10,11 @@ from pathlib import Path
 from gpt.checkpoints.card import MOST_WINDOWS, card_text, samples
 from gpt.checkpoints.folder import CheckpointError, load_checkpoint, read_description
 from gpt.data.corpus import Corpus
+from gpt.model.config import VARIANTS
 from gpt.training.evaluation import evaluate
 
 # Matched: the same data, seed, batches and steps for every variant.
-SHIPPED = ("gpt2", "rotary", "grouped-query", "sliding-window", "modern")
+SHIPPED = tuple(VARIANTS)
 _SIZE = ("--num-layers", "6", "--num-heads", "6", "--embed-size", "192", "--context-length", "256")
 _KEPT = ("--snapshots", "30", "100", "300", "--final")
 _LARGEST_DIFFERENCE = 1e-3  # nats per token, between this machine's arithmetic and the one a card was made on

@@ -23,5 +23,12 @@ VARIANT_DASHES: dict[str, tuple[int, ...]] = {
     "other": (4, 4),
 }
 
+_SPARE_DASH = (5, 2)  # of a variant that was given none
+
 # Several models that are no known variant share the grey; these tell them apart.
 OTHER_DASHES: tuple[tuple[int, ...], ...] = ((4, 4), (1, 4), (12, 3, 3, 3), (8, 8))
+
+
+def variant_dash(variant: str) -> tuple[int, ...]:
+    """The dash pattern of a variant that has a colour."""
+    return VARIANT_DASHES.get(variant, _SPARE_DASH)

@@ -15,7 +15,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 from torch import Tensor
 
-from gpt.figures.colours import VARIANT_COLOURS, VARIANT_DASHES
+from gpt.figures.colours import VARIANT_COLOURS, variant_dash
 from gpt.model.config import GPTConfig
 from gpt.model.masks import attention_mask
 from gpt.training.state import TrainEvent
@@ -57,7 +57,7 @@ def loss_figure(
             [event.step for event in evaluated],
             [event.validation_loss or 0.0 for event in evaluated],
             color=colour,
-            linestyle=(0, VARIANT_DASHES[known]) if VARIANT_DASHES[known] else "solid",
+            linestyle=(0, variant_dash(known)) if variant_dash(known) else "solid",
             marker="o",
             markersize=4,
             label=f"{label}, validation",

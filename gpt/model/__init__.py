@@ -11,7 +11,14 @@ from gpt.lazy import face
 if TYPE_CHECKING:
     from gpt.model.attention import GroupQueryAttention, MultiHeadSelfAttention, SlidingWindowAttention
     from gpt.model.cache import KVCache
-    from gpt.model.config import VARIANTS, GPTConfig, changes_from_gpt2, make_config, variant_name
+    from gpt.model.config import (
+        VARIANTS,
+        GPTConfig,
+        adjusted_config,
+        changes_from_gpt2,
+        make_config,
+        variant_name,
+    )
     from gpt.model.gpt2 import GPT2
     from gpt.model.layers import GPT2Block, GPT2LayerNorm, GPT2OutputLayer, PositionWiseFeedForward, TransformerBlock
     from gpt.model.masks import attention_mask

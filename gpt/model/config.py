@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import lru_cache
 from typing import Any
 
 POSITIONS = ("learned", "rotary", "alibi", "none")
@@ -196,14 +197,6 @@ VARIANTS: dict[str, Callable[..., GPTConfig]] = {
     "modern": _modern,
 }
 
-_VARIANT_BY_CHANGES = {
-    frozenset[str](): "gpt2",
-    frozenset({"positions"}): "rotary",
-    frozenset({"num_kv_heads"}): "grouped-query",
-    frozenset({"window_size"}): "sliding-window",
-    frozenset({"positions", "num_kv_heads", "window_size"}): "modern",
-}
-
 
 def make_config(variant: str, vocab_size: int, **size: Any) -> GPTConfig:
     """The configuration of a variant by name; raises ValueError that lists the names if there is no such variant."""
@@ -212,20 +205,53 @@ def make_config(variant: str, vocab_size: int, **size: Any) -> GPTConfig:
     return VARIANTS[variant](vocab_size, **size)
 
 
+def adjusted_config(
+    variant: str, vocab_size: int, *, window_size: int, num_kv_heads: int | None = None, **size: Any
+) -> GPTConfig:
+    """The configuration of a variant with this window and these key/value heads, if it is of those that have them."""
+    plain = make_config(variant, vocab_size, **size)
+    own: dict[str, Any] = {}
+    if plain.window_size is not None:
+        own["window_size"] = window_size
+    if plain.kv_heads != plain.num_heads and num_kv_heads is not None:
+        own["num_kv_heads"] = num_kv_heads
+    return make_config(variant, vocab_size, **size, **own)
+
+
 def variant_name(config: GPTConfig) -> str:
-    """The name of the variant a configuration belongs to, or "other"."""
-    changed = {
-        name
-        for name, is_changed in (
-            ("positions", config.positions != "learned"),
-            ("num_kv_heads", config.kv_heads != config.num_heads),
-            ("window_size", config.window_size is not None),
-        )
-        if is_changed
+    """The name of the variant a configuration belongs to, or "other".
+
+    It belongs to the one that makes the same choices at its size, or else to the first that makes choices of the same
+    kinds: a window of 5 is of the sliding-window variant.
+    """
+    return _variant_name(config, tuple(VARIANTS.items()))
+
+
+@lru_cache(maxsize=512)
+def _variant_name(config: GPTConfig, variants: tuple[tuple[str, Callable[..., GPTConfig]], ...]) -> str:
+    size = {
+        name: getattr(config, name)
+        for name in ("embed_size", "num_heads", "hidden_size", "num_layers", "context_length")
     }
-    if config.positions not in ("learned", "rotary") or not config.causal:
-        return "other"
-    return _VARIANT_BY_CHANGES.get(frozenset(changed), "other")
+    same_kinds = []
+    for name, make in variants:
+        try:
+            made = make(config.vocab_size, **size)
+        except ValueError:  # it cannot be had at this size
+            continue
+        if _choices(made) == _choices(config):
+            return name
+        if _kinds(made) == _kinds(config):
+            same_kinds.append(name)
+    return next(iter(same_kinds), "other")
+
+
+def _choices(config: GPTConfig) -> tuple[Any, ...]:
+    return config.positions, config.kv_heads, config.window_size, config.causal
+
+
+def _kinds(config: GPTConfig) -> tuple[Any, ...]:
+    return config.positions, config.kv_heads != config.num_heads, config.window_size is not None, config.causal
 
 
 def changes_from_gpt2(config: GPTConfig) -> list[str]:

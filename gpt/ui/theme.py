@@ -8,7 +8,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from gpt.figures.colours import OTHER_DASHES, VARIANT_COLOURS, VARIANT_DASHES
+from gpt.figures.colours import OTHER_DASHES, VARIANT_COLOURS, variant_dash
+from gpt.model.config import VARIANTS
 
 _PALETTE = {
     # name: (light page, dark page)
@@ -34,18 +35,22 @@ def variant_style(variant: str, others_before: int = 0) -> dict[str, str]:
     Anything that is not a known variant is grey; `others_before`, the number of such models beside it, picks its dash.
     """
     known = variant if variant in VARIANT_COLOURS else "other"
-    dash = VARIANT_DASHES[known] if known != "other" else OTHER_DASHES[others_before % len(OTHER_DASHES)]
+    dash = variant_dash(known) if known != "other" else OTHER_DASHES[others_before % len(OTHER_DASHES)]
     return {"colour": f"var(--variant-{known})", "dash": " ".join(str(length) for length in dash)}
 
 
 def stylesheet() -> str:
-    """The page's CSS: the variables of both modes, then `style.css`."""
+    """The page's CSS: the variables of both modes, then `style.css`, then the variants' colours beside their names."""
     colours = _PALETTE | {f"variant-{name}": pair for name, pair in VARIANT_COLOURS.items()}
     light = "".join(f"--{name}: {pair[0]};" for name, pair in colours.items())
     dark = "".join(f"--{name}: {pair[1]};" for name, pair in colours.items())
     shared = f"--monospace: {_MONOSPACE}; --sans: {_SANS};"
     style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-    return f":root {{{shared}{light}}}\n.dark {{{dark}}}\n{style}"
+    chips = "".join(
+        f".variants label:nth-of-type({place}) {{--chip: {variant_style(name)['colour']};}}\n"
+        for place, name in enumerate(VARIANTS, start=1)
+    )
+    return f":root {{{shared}{light}}}\n.dark {{{dark}}}\n{style}\n{chips}"
 
 
 def page_theme() -> gr.themes.Base:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 
 from gpt.costs.formulas import flops_by_part, parameters_by_part
-from gpt.model.config import VARIANTS, make_config, variant_name
+from gpt.model.config import VARIANTS, adjusted_config, variant_name
 from gpt.model.gpt2 import GPT2
 from gpt.ui.components.cost_bars import cost_bars_value
 from gpt.ui.sizes import SIZES
@@ -40,8 +40,8 @@ def variants_at(size: str, context_length: int, window_size: int) -> list[tuple[
     models = []
     with torch.device("meta"):
         for name in VARIANTS:
-            own = {"window_size": window_size} if name in ("sliding-window", "modern") else {}
-            config = make_config(name, _VOCABULARY, **SIZES[size], context_length=context_length, **own)
+            its_size = SIZES[size] | {"context_length": context_length}
+            config = adjusted_config(name, _VOCABULARY, window_size=window_size, **its_size)
             models.append((name, GPT2.from_config(config)))
     return models
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gpt.data.corpora import CORPORA
-from gpt.model.config import VARIANTS, GPTConfig, make_config
+from gpt.model.config import VARIANTS, GPTConfig, adjusted_config
 from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.request import RunRequest
 from gpt.training.recipes import RATES, RECIPES, TrainConfig
@@ -61,7 +61,7 @@ class TrainSettings:
     seeds: Any
 
     def __post_init__(self) -> None:
-        require_choices("variants", self.variants, VARIANTS)
+        object.__setattr__(self, "variants", require_choices("variants", self.variants, VARIANTS))  # each once
         if not self.variants:
             raise ValueError("no variant is chosen; choose at least one")
         if not isinstance(self.without_mask, bool):
@@ -106,10 +106,6 @@ class TrainSettings:
         return RunRequest(tuple(models), corpus.sha256, training, self.seeds)
 
     def _config(self, variant: str, vocab_size: int) -> GPTConfig:
-        own = {
-            "grouped-query": {"num_kv_heads": self.num_kv_heads},
-            "sliding-window": {"window_size": self.window_size},
-            "modern": {"num_kv_heads": self.num_kv_heads, "window_size": self.window_size},
-        }
-        size = SIZES[self.size]
-        return make_config(variant, vocab_size, **size, context_length=self.context_length, **own.get(variant, {}))
+        size = SIZES[self.size] | {"context_length": self.context_length}
+        adjusted = {"window_size": self.window_size, "num_kv_heads": self.num_kv_heads}
+        return adjusted_config(variant, vocab_size, **adjusted, **size)

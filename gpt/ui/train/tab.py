@@ -125,6 +125,12 @@ def _set_up(preset: Preset) -> tuple[Any, ...]:
     return list(preset.variants), preset.without_mask, TRAINED_WINDOW, 1
 
 
+def _those_with(choice: str) -> str:
+    """The variants that make this choice of their own, by name."""
+    made = {name: make(vocab_size=1) for name, make in VARIANTS.items()}
+    return " and ".join(name for name, config in made.items() if getattr(config, choice) is not None)
+
+
 def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
     """The controls by their names in `TrainSettings` and in its order, the rare ones folded away."""
     variants = gr.CheckboxGroup(
@@ -156,10 +162,10 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
             value=TRAINED_WINDOW,
             step=1,
             label="Window",
-            info="Keys a query may see; sliding-window and modern.",
+            info=f"Keys a query may see; {_those_with('window_size')}.",
         )
         num_kv_heads = gr.Slider(
-            1, 6, value=1, step=1, label="KV heads", info="Must divide the heads; grouped-query and modern."
+            1, 6, value=1, step=1, label="KV heads", info=f"Must divide the heads; {_those_with('num_kv_heads')}."
         )
         context_length = gr.Dropdown(
             list(TRAINED_CONTEXTS),

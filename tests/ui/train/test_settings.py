@@ -63,6 +63,11 @@ def test_each_setting_reaches_the_run(start: Callable[..., Run]) -> None:
     assert training.matrix_learning_rate == pytest.approx(3 * plain.matrix_learning_rate)
 
 
+def test_a_variant_chosen_twice_is_trained_once(start: Callable[..., Run]) -> None:
+    run = start(variants=["gpt2", "rotary", "gpt2"], without_mask=True)
+    assert [label for label, _ in run.request.models] == ["gpt2", "rotary", "gpt2, no mask", "rotary, no mask"]
+
+
 def test_recipes_differ(start: Callable[..., Run]) -> None:
     fast, published = (start(visitor, recipe=name) for visitor, name in ((ANNA, "fast"), (BEN, "nanogpt")))
     assert fast.request.training.matrix_learning_rate is not None
