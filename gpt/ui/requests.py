@@ -104,12 +104,11 @@ def require_choices(name: str, values: Any, allowed: Collection[str]) -> list[st
     return list(dict.fromkeys(values))
 
 
-@contextmanager
-def _as_value_error() -> Iterator[None]:
-    try:
-        yield
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+def require_flag(name: str, value: Any) -> bool:
+    """True or false. Raises ValueError in a sentence."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r:.80}; give true or false")
+    return value
 
 
 def visitor_of(secret: Any) -> str:
@@ -119,8 +118,9 @@ def visitor_of(secret: Any) -> str:
     return secrets.token_hex(16)
 
 
-def require_flag(name: str, value: Any) -> bool:
-    """True or false. Raises ValueError in a sentence."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r:.80}; give true or false")
-    return value
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(str(error)) from None

@@ -194,12 +194,9 @@ SHARED = [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (6, 2), (6, 3), (8, 2)
     "choices",
     [
         {},
-        {"positions": "rotary"},
         {"positions": "rotary", "window_size": 4},
-        {"positions": "alibi", "window_size": 4},
         {"positions": "alibi", "causal": False},
         {"positions": "none", "window_size": 1},
-        {"causal": False, "window_size": 3},
     ],
 )
 def test_a_head_reacts_to_its_own_kv_head_and_to_no_other(small_model, ids, num_heads, num_kv_heads, choices):

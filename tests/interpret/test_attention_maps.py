@@ -9,7 +9,6 @@ import torch
 from references import alibi_paper_slopes
 from torch.testing import assert_close
 
-from gpt import attention_mask
 from gpt.interpret import attention_maps
 
 
@@ -30,14 +29,6 @@ def test_maps_are_those_of_the_fast_path(kind, small_model, ids):
         values = layer.value(x).view(2, 21, layer.num_kv_heads, 8).transpose(1, 2)
         values = values.repeat_interleave(4 // layer.num_kv_heads, dim=1)
         assert_close(layer.output((weights @ values).transpose(1, 2).reshape(2, 21, 32)), output, atol=1e-4, rtol=1e-4)
-
-
-def test_rows_sum_to_one_and_forbidden_cells_are_exactly_zero(kind, small_model, ids):
-    model = small_model(kind)
-    maps = attention_maps(model, ids(2, 21))
-    assert_close(maps.sum(dim=-1), torch.ones(2, 2, 4, 21))
-    allowed = attention_mask(torch.arange(21), torch.arange(21), model.config.window_size)
-    assert (maps[..., ~allowed] == 0).all()
 
 
 def test_without_the_causal_mask_the_future_has_weight(small_model, ids):

@@ -87,7 +87,7 @@ def test_a_position_outside_the_text_is_refused(small_model, ids, position):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("positions", ["learned", "rotary", "alibi", "none"])
-@pytest.mark.parametrize("num_layers", range(1, 7))
+@pytest.mark.parametrize("num_layers", [1, 2, 5])
 def test_what_has_influence_is_what_can_reach(small_model, ids, num_layers, positions, causal):
     """The small models' weights are large enough for no gradient to round to 0 in float32."""
     for window_size, num_kv_heads in ((1, 4), (2, 1), (3, 2), (8, 1), (None, 2)):

@@ -240,9 +240,7 @@ def answer(address: str, endpoint: str, body: str) -> str:
     return httpx.get(f"{address}gradio_api/call{endpoint}/{called.json()['event_id']}", timeout=30).text
 
 
-@pytest.mark.parametrize(
-    "value", ["NaN", "Infinity", "null", "true", "[8]", "{}", '"8"', "1e300", "9" * 400], ids=lambda v: v[:9]
-)
+@pytest.mark.parametrize("value", ["NaN", "null", "[8]", '"8"', "9" * 400], ids=lambda v: v[:9])
 @pytest.mark.parametrize("place", [5, 8])  # a slider and a box
 def test_raw_nonsense_shows_no_traceback_and_does_no_harm(address: str, place: int, value: str) -> None:
     data = [json.dumps(part) for part in (BOTH, "The", False, 20, "", 0.8, 0, 1, 7)]

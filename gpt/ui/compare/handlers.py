@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from gpt.data.tokenizer import Tokenizer
 from gpt.runs.limits import (
     LARGEST_UPLOAD,
     LONGEST_PROMPT,
@@ -19,7 +20,7 @@ from gpt.runs.limits import (
     MOST_WRITING_SECONDS,
 )
 from gpt.ui.catalogue import Catalogue, still_there
-from gpt.ui.compare.settings import Sampling
+from gpt.ui.compare.settings import SamplingSettings
 from gpt.ui.components.text_columns import text_columns_value
 from gpt.ui.pace import PACE
 from gpt.ui.requests import one_sentence, require_flag, require_number, require_text, require_whole, sentence
@@ -50,7 +51,7 @@ class CompareHandlers:
             leave_out: whether characters that a model has never seen are left out of its prompt.
             length: tokens to write.
             second: a second temperature at which each model writes, too; "" for none.
-            sampling: the fields of `Sampling`, the same for all models.
+            sampling: the fields of `SamplingSettings`, the same for all models.
         """
         from gpt.ui.compare.writing import write_in_turns
 
@@ -71,7 +72,7 @@ class CompareHandlers:
         from gpt.ui.compare.views import readable
         from gpt.ui.compare.writing import Column
 
-        chosen = Sampling(*sampling)
+        chosen = SamplingSettings(*sampling)
         length = require_whole("length", length, 1, MOST_NEW_TOKENS)
         temperatures = [chosen.temperature]
         if second not in ("", None):
@@ -97,7 +98,7 @@ class CompareHandlers:
         from gpt.ui.compare.views import expectation
 
         with one_sentence():
-            sampling = Sampling(temperature, top_k, top_p, 0)
+            sampling = SamplingSettings(temperature, top_k, top_p, 0)
             text = _prompt(text, longest=LONGEST_READING)
             leave_out = require_flag("the switch for unseen characters", leave_out)
             models = [expectation(ready, text, leave_out) for ready in self.catalogue.chosen(names)]
@@ -122,9 +123,11 @@ class CompareHandlers:
     def take_back(
         self, names: Any, text: Any, leave_out: Any, temperature: Any, top_k: Any, top_p: Any
     ) -> tuple[dict[str, Any], str]:
-        """Remove the last character, unless it is the only one, and look again."""
-        shorter = text[:-1] if isinstance(text, str) and len(text) > 1 else text
-        return self.expect(names, shorter, leave_out, temperature, top_k, top_p)
+        """Remove the last token, as the first model cuts the text, unless it is the only one, and look again."""
+        with one_sentence():
+            text = _prompt(text, longest=LONGEST_READING)
+            shorter = _without_last_token(self.catalogue.chosen(names)[0].tokenizer, text)
+        return self.expect(names, shorter or text, leave_out, temperature, top_k, top_p)
 
     def read(self, names: Any, text: Any, leave_out: Any) -> str:
         """How much each character of a text surprised each model, for `surprise_text` to draw.
@@ -174,6 +177,16 @@ class CompareHandlers:
         choices = self.catalogue.choices(seen)
         kept = [known for known in still_there(choices, names) if known != name]
         return gr.Dropdown(choices=choices, value=[*kept[: MOST_COMPARED - 1], name], multiselect=True)
+
+
+def _without_last_token(tokenizer: Tokenizer, text: str) -> str:
+    """The text less its last token, or less its last character where the tokenizer does not know them all."""
+    if tokenizer.unknown_characters(text):
+        return text[:-1]
+    ids = tokenizer.encode(text)[:-1]
+    while not text.startswith(tokenizer.decode(ids)):  # ends in half a character
+        ids = ids[:-1]
+    return tokenizer.decode(ids)
 
 
 def _prompt(text: Any, longest: int = LONGEST_PROMPT) -> str:

@@ -18,7 +18,7 @@ LARGEST_SEED = 2**31
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingSettings:
     """The choices of how to write, checked; the fields are the controls in their order.
 
     Raises:

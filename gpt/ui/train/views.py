@@ -203,7 +203,7 @@ def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent])
 
 def _best_loss(histories: Sequence[Sequence[TrainEvent]]) -> str:
     """The lowest validation loss with its spread: over seeds if there are several, else over validation windows."""
-    from gpt.training.state import best_event
+    from gpt.training.state import best_event  # here, because the page is made before PyTorch is loaded
 
     best = [event for events in histories if (event := best_event(events)) is not None]
     if not best:

@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from served import BOTH, CONTEXT, refuses
+from served import BOTH, CONTEXT, STORY, refuses
 
-from gpt import Corpus, evaluate
+from gpt import BPETokenizer, Corpus, evaluate
 from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.handlers import CompareHandlers
@@ -48,6 +48,24 @@ def test_a_chosen_token_is_appended_and_taken_back(compare_tab: CompareHandlers)
     assert value["text"] == text == "The fox"
     assert compare_tab.take_back(BOTH, text, False, 0.8, 0, 1)[1] == "The fo"
     assert compare_tab.take_back(BOTH, "T", False, 0.8, 0, 1)[1] == "T"
+
+
+@pytest.mark.parametrize("text", ["The fox, the fox", "the quick 🙂", "é", "lazy"])
+def test_what_is_taken_back_is_a_token_of_the_first_model(
+    compare_tab: CompareHandlers, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """With a BPE a token is several characters, or a part of one, which then goes as a whole."""
+    pairs = BPETokenizer.from_texts([STORY], vocab_size=300)
+    known = catalogue.get
+    ready = dataclasses.replace(known("shipped/gpt2"), tokenizer=pairs)
+    monkeypatch.setattr(catalogue, "get", lambda name: ready if name == "pairs" else known(name))
+    monkeypatch.setattr(compare_tab, "expect", lambda names, text, *_: text)
+    shorter = compare_tab.take_back(["pairs", *BOTH], text, False, 0.8, 0, 1)
+    ids = pairs.encode(text)
+    assert text.startswith(shorter)
+    assert shorter == text if len(text) == 1 else len(pairs.encode(shorter)) < len(ids)
+    if text.isascii():
+        assert shorter == (pairs.decode(ids[:-1]) or text)
 
 
 @pytest.mark.parametrize("sent", [{}, {"token": None}, {"token": ["x"]}, {"token": "x" * 101}, {"token": "\udc80"}])
