@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -32,6 +32,7 @@ from gpt.ui.requests import (
 )
 
 if TYPE_CHECKING:
+    from gpt.generation.sampling import Sampling
     from gpt.ui.model_views import Column
 
 _EMPTY_STEPS = "Press Expect: what each model expects next will appear here; choose what comes."
@@ -42,8 +43,8 @@ SECONDS_BETWEEN_UPDATES = 1 / 12
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """The choices of how to write, checked; the fields are the controls in their order.
+class SamplingControls:
+    """What the controls of how to write hold, within the bounds of the page; the fields are in their order.
 
     Raises:
         ValueError: a control holds what it cannot; the message is for the person at the controls.
@@ -60,10 +61,11 @@ class Sampling:
         require_number("top-p", self.top_p, 0.01, 1)
         object.__setattr__(self, "seed", require_whole("seed", self.seed, 0, 2**31))
 
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for `stream_tokens`."""
-        top_p = None if self.top_p == 1 else self.top_p
-        return {"temperature": self.temperature, "top_k": self.top_k or None, "top_p": top_p, "seed": self.seed}
+    def sampling(self) -> Sampling:
+        """What they mean: a top-k of 0 and a top-p of 1 leave nothing out."""
+        from gpt.generation.sampling import Sampling
+
+        return Sampling(self.temperature, self.top_k or None, None if self.top_p == 1 else self.top_p, self.seed)
 
 
 class CompareHandlers:
@@ -83,7 +85,7 @@ class CompareHandlers:
             leave_out: whether characters that a model has never seen are left out of its prompt.
             length: tokens to write.
             second: a second temperature at which each model writes, too; "" for none.
-            sampling: the fields of `Sampling`, the same for all models.
+            sampling: the fields of `SamplingControls`, the same for all models.
         """
         from gpt.ui.model_views import write_in_turns
 
@@ -103,7 +105,7 @@ class CompareHandlers:
     ) -> list[Column]:
         from gpt.ui.model_views import Column, readable
 
-        chosen = Sampling(*sampling)
+        chosen = SamplingControls(*sampling).sampling()
         length = require_whole("length", length, 1, MOST_NEW_TOKENS)
         temperatures = [chosen.temperature]
         if second not in ("", None):
@@ -116,7 +118,7 @@ class CompareHandlers:
             own_prompt, note = readable(ready, prompt, leave_out)
             for temperature in temperatures:
                 what = f"{note} · temperature {temperature:g}" if len(temperatures) > 1 else note
-                columns.append(Column(ready, own_prompt, length, chosen.options() | {"temperature": temperature}, what))
+                columns.append(Column(ready, own_prompt, length, replace(chosen, temperature=temperature), what))
         return columns
 
     def _models(self, names: Any, most: int = MOST_COMPARED) -> list[ReadyModel]:
@@ -136,7 +138,7 @@ class CompareHandlers:
         from gpt.ui.model_views import expectation
 
         with one_sentence():
-            sampling = Sampling(temperature, top_k, top_p, 0)
+            sampling = SamplingControls(temperature, top_k, top_p, 0)
             text = _prompt(text, longest=LONGEST_READING)
             leave_out = require_flag("the switch for unseen characters", leave_out)
             models = [expectation(ready, text, leave_out) for ready in self._models(names)]

@@ -18,6 +18,7 @@ import torch
 from served import CONTEXT, NO_NUMBERS, collect, refuses
 
 from gpt import Corpus, PretrainedUnavailable, evaluate, save_checkpoint, stream_text
+from gpt.generation.decoder import Decoder
 from gpt.runs.limits import LONGEST_PROMPT, MOST_COMPARED
 from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
@@ -67,6 +68,23 @@ def test_each_model_writes_its_own_text(generate: Generate, catalogue: Catalogue
         assert column["text"] == "".join(pieces)
         assert column["prompt"] == "The fox"
         assert column["note"] == ready.note
+
+
+def test_a_failure_is_a_sentence_beside_what_was_written(
+    generate: Generate, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the model concerned; the others write on."""
+    read, model = Decoder.read, catalogue.get(BOTH[0]).model
+
+    def run_short(self: Decoder, ids: torch.Tensor) -> torch.Tensor:
+        if self._model is model and self.slots.lengths[0] > 20:
+            raise MemoryError("too little of it")
+        return read(self, ids)
+
+    monkeypatch.setattr(Decoder, "read", run_short)
+    failed, whole = generate()[-1]["columns"]
+    assert failed["note"] == "The texts that were computed together failed: MemoryError: too little of it."
+    assert 0 < len(failed["text"]) < len(whole["text"]) == 60
 
 
 def test_texts_only_grow(generate: Generate) -> None:
