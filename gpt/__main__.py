@@ -25,6 +25,7 @@ from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
 from gpt.data.prepare import TOKENIZERS, prepare_text
 from gpt.data.tokenizer import Tokenizer
+from gpt.generation.sampling import Sampling
 from gpt.generation.stream import stream_text
 from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.model.gpt2 import GPT2
@@ -354,16 +355,10 @@ def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config
 
 
 def _generate(options: argparse.Namespace) -> None:
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)  # checked before a model loads
     model, tokenizer = _load(options.model)
     stream = stream_text(
-        model,
-        tokenizer,
-        options.prompt,
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
+        model, tokenizer, options.prompt, max_new_tokens=options.max_new_tokens, **dataclasses.asdict(sampling)
     )
     print(options.prompt, end="")
     for piece in stream:

@@ -138,9 +138,8 @@ class Owner(threading.Thread):
                 try:
                     self._listen()
                     self._compute()
-                except BaseException as error:  # a step that many share, so all are told, and later ones begin afresh
+                except BaseException as error:  # in a step that they share
                     self._end_all(f"the texts that were computed together failed: {_in_words(error)}")
-                    self._begin_with(Core(self._model))
 
     # --- What readers ask for ---------------------------------------------------------------------------------------
 
@@ -276,8 +275,12 @@ class Owner(threading.Thread):
         reader.queue.put(GenerationFailed(why))
 
     def _end_all(self, why: str) -> None:
-        for text in tuple(self._readers):
-            self._end(text, why)
+        """Tell all readers, and begin afresh: whatever state a step has left behind, nobody comes to see it."""
+        for text, reader in self._readers.items():
+            text.way = text.past = None
+            reader.hand_out()
+            reader.queue.put(GenerationFailed(why))
+        self._begin_with(Core(self._model))
 
     def _forget(self, text: Text) -> None:
         del self._readers[text]

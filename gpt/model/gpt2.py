@@ -221,7 +221,7 @@ class GPT2(nn.Module):
         top_p: float | None = None,
         seed: int | None = None,
     ) -> Tensor:
-        """Continue each row of `input_ids` by sampling; see `gpt.generation.stream.stream_tokens` for the choices.
+        """Continue each row of `input_ids` by sampling; see `gpt.generation.Sampling` for the choices.
 
         Args:
             input_ids: (B, T) token ids.
@@ -239,8 +239,7 @@ class GPT2(nn.Module):
         Raises:
             ValueError, TypeError: a value is outside what is allowed, or the prompt leaves no room in `max_length`.
         """
-        # Generation is handed a model and knows nothing of this class, which needs it only here.
-        from gpt.generation.stream import extend_ids
+        from gpt.generation.stream import extend_ids  # the one import upwards: generation continues what a model begins
 
         check_whole_number("num_return_sequences", num_return_sequences)
         if max_new_tokens is None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -72,7 +73,7 @@ class CompareHandlers:
         from gpt.ui.compare.views import readable
         from gpt.ui.compare.writing import Column
 
-        chosen = SamplingSettings(*sampling)
+        chosen = SamplingSettings(*sampling).sampling()
         length = require_whole("length", length, 1, MOST_NEW_TOKENS)
         temperatures = [chosen.temperature]
         if second not in ("", None):
@@ -85,7 +86,7 @@ class CompareHandlers:
             own_prompt, note = readable(ready, prompt, leave_out)
             for temperature in temperatures:
                 what = f"{note} · temperature {temperature:g}" if len(temperatures) > 1 else note
-                columns.append(Column(ready, own_prompt, length, chosen.options() | {"temperature": temperature}, what))
+                columns.append(Column(ready, own_prompt, length, replace(chosen, temperature=temperature), what))
         return columns
 
     def expect(

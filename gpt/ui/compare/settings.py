@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpt.runs.limits import MOST_NEW_TOKENS
 from gpt.ui.requests import require_number, require_whole
+
+if TYPE_CHECKING:
+    from gpt.generation.sampling import Sampling
 
 VIEWS = ("write", "step", "read")
 SECOND_TEMPERATURES = (0.0, 0.2, 0.5, 1.0, 1.2, 1.5, 2.0)
@@ -36,7 +39,8 @@ class SamplingSettings:
         require_number("top-p", self.top_p, 0.01, 1)
         object.__setattr__(self, "seed", require_whole("seed", self.seed, 0, LARGEST_SEED))
 
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for `stream_tokens`."""
-        top_p = None if self.top_p == 1 else self.top_p
-        return {"temperature": self.temperature, "top_k": self.top_k or None, "top_p": top_p, "seed": self.seed}
+    def sampling(self) -> Sampling:
+        """What they mean: a top-k of 0 and a top-p of 1 leave nothing out."""
+        from gpt.generation.sampling import Sampling  # with PyTorch, for which the page does not wait
+
+        return Sampling(self.temperature, self.top_k or None, None if self.top_p == 1 else self.top_p, self.seed)

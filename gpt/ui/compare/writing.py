@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from gpt.costs.formulas import cache_bytes, parameter_count
 from gpt.generation.engine import EngineStream
 from gpt.generation.owner import GenerationFailed
+from gpt.generation.sampling import Sampling
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
@@ -19,7 +21,7 @@ from gpt.ui.theme import variant_style
 class Column:
     """One model at its work: the text so far, how fast it came and what it took."""
 
-    def __init__(self, ready: ReadyModel, prompt: str, length: int, sampling: dict[str, Any], note: str) -> None:
+    def __init__(self, ready: ReadyModel, prompt: str, length: int, sampling: Sampling, note: str) -> None:
         self.ready = ready
         self.prompt = prompt
         self.note = note
@@ -31,7 +33,7 @@ class Column:
         self._pieces: Iterator[str] = iter(())
         try:
             ids = torch.tensor([ready.tokenizer.encode(prompt)])
-            self._tokens = ready.engine.stream(ids, max_new_tokens=length, **sampling)
+            self._tokens = ready.engine.stream(ids, max_new_tokens=length, **asdict(sampling))
             self._pieces = ready.tokenizer.decode_stream(self._tokens)
         except (ValueError, GenerationFailed) as error:  # of this model alone: the others write on
             self.note = sentence(error)

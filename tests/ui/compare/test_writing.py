@@ -6,9 +6,12 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import torch
 from served import BOTH, CONTEXT, refuses
 
 from gpt import stream_text
+from gpt.generation.decoder import Decoder
 from gpt.runs.run import Run
 from gpt.ui.catalogue import Catalogue
 
@@ -121,3 +124,20 @@ def test_unseen_characters_are_left_out_and_named(generate: Generate) -> None:
 def test_nothing_left_to_read_is_refused(generate: Generate) -> None:
     with refuses("knows none of these characters"):
         generate(prompt="##", leave_out=True)
+
+
+def test_a_failure_is_a_sentence_beside_what_was_written(
+    generate: Generate, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the model concerned; the others write on."""
+    read, model = Decoder.read, catalogue.get(BOTH[0]).model
+
+    def run_short(self: Decoder, ids: torch.Tensor) -> torch.Tensor:
+        if self._model is model and self.slots.lengths[0] > 20:
+            raise MemoryError("too little of it")
+        return read(self, ids)
+
+    monkeypatch.setattr(Decoder, "read", run_short)
+    failed, whole = generate()[-1]["columns"]
+    assert failed["note"] == "The texts that were computed together failed: MemoryError: too little of it."
+    assert 0 < len(failed["text"]) < len(whole["text"]) == 60
