@@ -44,11 +44,12 @@ def is_idle(wait_until):
     """`is_idle(engine)`: wait until its thread has ended."""
 
     def wait(engine):
-        owner = engine._owner
-        wait_until(lambda: engine._owner is None, "the engine to be idle")
-        if owner is not None:
-            owner.join(30)
-            assert owner not in threading.enumerate()
+        def is_working():
+            owners = [thread for thread in threading.enumerate() if isinstance(thread, Owner)]
+            return any(owner.inbox is engine._inbox for owner in owners)
+
+        wait_until(lambda: not is_working(), "the engine to be idle")
+        assert engine._owner is None
 
     return wait
 
@@ -179,7 +180,7 @@ def test_a_slow_reader_holds_up_nobody_and_is_not_far_ahead(small_model, ids):
     assert len(first + list(slow)) == 500
 
 
-def test_readers_beyond_the_rows_take_turns(small_model, ids, wait_until):
+def test_readers_beyond_the_rows_take_turns(small_model, ids):
     """None gets far before another gets its first token, and all get on: the last row is taken by who waits longest."""
     engine = GenerationEngine(small_model("none-window"), most_rows=2)
     streams = [engine.stream(ids(1, 2), max_new_tokens=10 * TURN, seed=seed) for seed in range(5)]
@@ -190,7 +191,7 @@ def test_readers_beyond_the_rows_take_turns(small_model, ids, wait_until):
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "modern"])
-def test_closed_and_dropped_streams_leave_nothing_behind(small_model, ids, is_idle, kind):
+def test_closed_and_dropped_streams_leave_nothing_behind(small_model, ids, is_idle, wait_until, kind):
     """The thread ends, whatever was in rows, in line or waiting for its reader; and with it goes the model."""
     model = small_model(kind)
     engine = GenerationEngine(model, most_rows=2)
@@ -208,8 +209,7 @@ def test_closed_and_dropped_streams_leave_nothing_behind(small_model, ids, is_id
     is_idle(engine)
     gone = [weakref.ref(engine), weakref.ref(model)]
     del engine, model, stream  # the streams that are over are still there
-    gc.collect()
-    assert [reference() for reference in gone] == [None, None]
+    wait_until(lambda: gc.collect() >= 0 and [reference() for reference in gone] == [None, None], "both to be gone")
 
 
 def test_a_closed_engine_says_so(small_model, ids, is_idle):
