@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_an_interrupted_run_is_continued_bit_for_bit(run_train, tmp_path, monkey
 
     def interrupted(trainer):
         if trainer.step == 5:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return update(trainer)
 
     monkeypatch.setattr(Trainer, "_update", interrupted)
@@ -103,6 +104,13 @@ def test_an_interrupted_run_is_continued_bit_for_bit(run_train, tmp_path, monkey
         assert all(torch.equal(tensors[0][tensor], tensors[1][tensor]) for tensor in tensors[0])
     history = load_checkpoint(tmp_path / "out").history
     assert [event.step for event in history] == list(range(9))
+
+
+def test_fewer_steps_than_were_made_are_refused(run_train, tmp_path, capsys):
+    assert run_train("--steps", "6") == 0
+    assert run_train("--steps", "3") == 2
+    answered(capsys, "has made 6 steps already, and 3 are asked for; give more --steps, or choose another --out")
+    assert load_checkpoint(tmp_path / "out").history[-1].step == 6
 
 
 def test_more_steps_may_be_asked_for(run_train, tmp_path):

@@ -1,4 +1,4 @@
-"""Training: that it learns, that it can be put down and taken up bit for bit, and that watching changes nothing."""
+"""Training: that it learns, that it goes on bit for bit after a stop, and that watching changes nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_resume_is_bit_exact(trainable, corpus, quick, recipe, dropout):
     first = Trainer(trainable(dropout=dropout), corpus, config)
     head = [event for _, event in zip(range(4), first.events(), strict=False)]
     state = first.state()
-    assert state.step == first.step == 3
+    assert state.step == first.step == 4  # about to be evaluated
     second = Trainer(trainable(dropout=dropout), corpus, config)
     torch.randn(17)  # someone else draws from the global stream
     second.load_state(state)
@@ -77,15 +77,16 @@ def test_the_average_follows_the_formula_and_is_what_is_evaluated(trainable, cor
     averaging = Trainer(trainable(), corpus, quick(ema_decay=0.5, eval_interval=1, eval_windows=None))
     plain = Trainer(trainable(), corpus, quick(eval_interval=1))
     expected = plain.copy_of_weights()
+    shown = trainable()
+    shown.load_weights(averaging.copy_of_weights())
     for event, _ in zip(averaging.events(), plain.events(), strict=True):
-        if event.step:
-            kept = min(0.5, (1 + event.step) / (10 + event.step))
+        assert event.validation_loss == pytest.approx(evaluate(shown, corpus), abs=1e-6)
+        if averaging.step > event.step:  # after each event but the last
+            kept = min(0.5, (1 + averaging.step) / (10 + averaging.step))
             for name, weight in plain.copy_of_weights().items():
                 expected[name] = kept * expected[name] + (1 - kept) * weight
         assert_same_weights(averaging.model, plain.model)  # it learns as if nothing were averaged
-        shown = trainable()
         shown.load_weights(averaging.copy_of_weights())
-        assert event.validation_loss == pytest.approx(evaluate(shown, corpus), abs=1e-6)
         for name, weight in averaging.copy_of_weights().items():
             assert_close(weight, expected[name], atol=1e-6, rtol=0)
     averaging.restore_best()
@@ -227,8 +228,9 @@ def test_the_best_weights_are_kept(trainable, corpus, quick):
     for event in train(model, corpus, config):
         if event.validation_loss is not None:
             measured[event.step] = event.validation_loss
-        if event.step == 4:
+        if event.step == 3:  # the model is about to be evaluated at step 4
             best = [parameter.detach().clone() for parameter in model.parameters()]
+        if event.step == 4:
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter.add_(torch.randn_like(parameter))
@@ -259,7 +261,8 @@ def test_a_loss_that_is_no_number_is_noticed_between_evaluations(trainable, corp
         next(stream)
     with torch.no_grad():
         model.final_norm.weight[0] = math.nan
-    with pytest.raises(TrainingDiverged, match=r"the loss became nan after step 2; .* the weights of step 0"):
+    assert next(stream).step == 3  # what was measured before is told
+    with pytest.raises(TrainingDiverged, match=r"the loss became nan after step 3; .* the weights of step 0"):
         next(stream)
     assert model.final_norm.weight.tolist() == [1.0] * 16
 
@@ -360,14 +363,19 @@ def test_a_step_that_is_interrupted_leaves_no_trace(trainable, corpus, quick, qu
     trainer = Trainer(trainable(), corpus, config)
     stream = trainer.events()
     events = [next(stream), next(stream)]
+    assert trainer.step == 2
     asked = itertools.count(1)
     wanted = iter([True])
     trainer.interrupt_when(lambda: next(asked) == questions and next(wanted))
-    with pytest.raises(TrainingInterrupted):
-        events.extend(stream)
+    with pytest.raises(TrainingInterrupted):  # noqa: PT012
+        for event in stream:
+            events.append(event)
     again = Trainer(trainable(), corpus, config)
     again.load_state(trainer.state())
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
-    events += list(again.events())
+    rest = list(again.events())
+    assert rest[0].step == trainer.step
+    for event in rest:  # one whose update was given up is told again, and the same
+        events[event.step :] = [event]
     assert losses_of(events) == losses_of(whole)
     assert again.batches_digest == through.batches_digest
