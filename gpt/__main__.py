@@ -7,19 +7,21 @@ import contextlib
 import dataclasses
 import math
 import os
+import re
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
-from gpt.checkpoints.folder import Checkpoint, load_checkpoint, sweep
+from gpt.checkpoints.folder import load_checkpoint
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
-from gpt.checkpoints.shipped import SHIPPED, findings, training_arguments
-from gpt.checkpoints.training_folder import finish_training, measure_best, restore_training, save_training, tidy
+from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
+from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, saved_events
 from gpt.costs.formulas import parameter_count
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
@@ -35,7 +37,7 @@ from gpt.training.group import Group, noting_stops
 from gpt.training.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
 from gpt.training.recording import Recording
 from gpt.training.state import TrainEvent
-from gpt.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted
+from gpt.training.trainer import Trainer, TrainingDiverged
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,23 +63,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
     names = "{train,generate,prepare,bench,reproduce,verify}"
     commands = parser.add_subparsers(title="commands", required=True, metavar=names)
-    _add_train(commands)
-    _add_generate(commands)
-    _add_prepare(commands)
-    _add_bench(commands)
-    _add_reproduce(commands)
-    _add_verify(commands)
+    for add in (_add_train, _add_generate, _add_prepare, _add_bench, _add_reproduce, _add_verify):
+        add(commands)
+    return parser
+
+
+def _subcommand(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    command: Callable[[argparse.Namespace], int | None],
+    text: str,
+) -> argparse.ArgumentParser:
+    """The parser of the subcommand that a function is, described by a text that begins with its summary."""
+    summary = re.split("[,;:.]", text)[0]
+    parser = commands.add_parser(
+        command.__name__.strip("_"),
+        help=summary[0].lower() + summary[1:],
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(command=command)
     return parser
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    train = commands.add_parser(
-        "train",
-        help="train a model and save it as a checkpoint folder",
-        description="Train a model and save it as a checkpoint folder; a checkpoint found there is continued.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    train = _subcommand(
+        commands, _train, "Train a model and save it as a checkpoint folder; a checkpoint found there is continued."
     )
-    train.set_defaults(command=_train)
     train.add_argument("--variant", default="gpt2", help=f"one of {', '.join(VARIANTS)}")
     train.add_argument(
         "--corpus",
@@ -105,12 +116,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("--learning-rate", "learning_rate", float, "rate of AdamW"),
         ("--matrix-learning-rate", "matrix_learning_rate", float, "rate of Muon"),
         ("--weight-decay", "weight_decay", float, "pull towards zero"),
-        (
-            "--gradient-accumulation-steps",
-            "gradient_accumulation_steps",
-            int,
-            "equal parts in which a batch is learned from, to save memory",
-        ),
+        ("--gradient-accumulation-steps", "gradient_accumulation_steps", int, "parts of a batch, to save memory"),
         ("--eval-interval", "eval_interval", int, "updates between evaluations, each followed by a save"),
         ("--seed", "seed", int, "of weights, batches and samples"),
     ):
@@ -142,13 +148,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    generate = commands.add_parser(
-        "generate",
-        help="let a trained model continue a text",
-        description="Let a trained model continue a text; the text appears as it is written.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    generate = _subcommand(
+        commands, _generate, "Let a trained model continue a text; the text appears as it is written."
     )
-    generate.set_defaults(command=_generate)
     generate.add_argument(
         "--model",
         required=True,
@@ -163,14 +165,12 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    prepare = commands.add_parser(
-        "prepare",
-        help="make a text of any length ready to learn from",
-        description="Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids "
-        "stay in their file. The memory this takes does not grow with the text.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    prepare = _subcommand(
+        commands,
+        _prepare,
+        "Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids stay "
+        "in their file. The memory this takes does not grow with the text.",
     )
-    prepare.set_defaults(command=_prepare)
     prepare.add_argument("text", type=Path, help="a UTF-8 text file, or a folder: all its text files, sorted by path")
     prepare.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
     prepare.add_argument("--tokenizer", choices=TOKENIZERS, default="characters", help="what a token is")
@@ -194,25 +194,20 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    reproduce = commands.add_parser(
-        "reproduce",
-        help="train the models that ship with the project again",
-        description="Train the models that ship with the project again, one after another. It can be interrupted at "
-        "any moment; the same command goes on.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    reproduce = _subcommand(
+        commands,
+        _reproduce,
+        "Train the models that ship with the project again, one after another. It can be interrupted at any "
+        "moment; the same command goes on.",
     )
-    reproduce.set_defaults(command=_reproduce)
     reproduce.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(SHIPPED)} (default: all)")
     reproduce.add_argument("--out", type=Path, default=Path("reproduced_models"), help="folder for their folders")
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verify = commands.add_parser(
-        "verify",
-        help="compare the cards of trained models with their weights",
-        description="Compare the cards of trained models with their weights: checksums, loss and samples.",
+    verify = _subcommand(
+        commands, _verify, "Compare the cards of trained models with their weights: checksums, loss and samples."
     )
-    verify.set_defaults(command=_verify)
     verify.add_argument("folders", nargs="+", type=Path, metavar="folder", help="checkpoint folder")
 
 
@@ -229,20 +224,30 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_together(options: argparse.Namespace, group: Group) -> int:
-    corpus, recording = _prepared_training(options, group)
-    trainer = recording.trainer
+    train_config = _train_config(options)
+    if options.variant not in VARIANTS:
+        raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
+    corpus = load_corpus(options.corpus)
+    model = _new_model(options, corpus, train_config.seed)
+    trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
+    recording = Recording(trainer)
+    if continue_training(options.out, recording):
+        print(f"continuing {options.out} after step {trainer.step:,}")
+    changes = ", ".join(changes_from_gpt2(model.config)) or "none"
+    parameters = parameter_count(model.config)
+    print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
     with noting_stops(group):
-        _train_and_save(recording, options.out)
-    if group.stop_requested:
-        print(f"\nsaved in {options.out} after step {trainer.step:,}; the same command goes on from there")
-        return 128 + (group.stop_signal or signal.SIGINT)
+        _show(saved_events(options.out, recording), trainer)
+        if group.agreed_signal is not None:
+            print(f"saved in {options.out} after step {trainer.step:,}; the same command goes on from there")
+            return 128 + group.agreed_signal
     if options.final:
         loss = finish_training(options.out, recording, f"python -m gpt {shlex.join(options.given)}")
     else:
         loss = measure_best(recording, lambda best: evaluate(best, corpus, most_windows=MOST_WINDOWS))
     if options.chart is not None and group.is_first:
         _draw(options.chart, options.variant, recording.history, corpus)
-    is_whole = is_read_whole(corpus, trainer.model.config)
+    is_whole = is_read_whole(corpus, model.config)
     extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
     print(
         f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} {loss:.3f}; "
@@ -251,48 +256,16 @@ def _train_together(options: argparse.Namespace, group: Group) -> int:
     return 0
 
 
-def _prepared_training(options: argparse.Namespace, group: Group) -> tuple[Corpus, Recording]:
-    """The training that the options ask for, restored if it was begun before."""
-    train_config = _train_config(options)
-    if options.variant not in VARIANTS:
-        raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
-    corpus = load_corpus(options.corpus)
-    if group.is_first:
-        sweep(options.out)
-    group.wait()
-    found = load_checkpoint(options.out) if (options.out / "config.json").is_file() else None
-    model = _new_model(options, corpus, train_config.seed)
-    if found is not None:
-        _check_same_run(found, model, corpus, train_config, options.out)
-    recording = Recording(Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots))
-    if found is not None:
-        if not restore_training(options.out, found, recording):
-            raise ValueError(f"{options.out} was saved with --final and cannot be continued; choose another --out")
-        print(f"continuing {options.out} after step {recording.trainer.step:,}")
-    tidy(options.out, group)  # and so wait until all have read what is there
-    changes = ", ".join(changes_from_gpt2(model.config)) or "none"
-    parameters = parameter_count(model.config)
-    print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
-    return corpus, recording
-
-
-def _train_and_save(recording: Recording, folder: Path) -> None:
-    """Train to the end, or until asked to stop, printing losses at evaluations; what is left is saved."""
-    trainer = recording.trainer
-    steps, group = trainer.config.max_steps, trainer.group
-    bar = tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not group.is_first)
-    with bar, contextlib.suppress(TrainingInterrupted):
-        for event in recording.events():
+def _show(events: Iterable[TrainEvent], trainer: Trainer) -> None:
+    """Print the losses of a training at its evaluations, and how far it is."""
+    steps = trainer.config.max_steps
+    with tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not trainer.group.is_first) as bar:
+        for event in events:
             bar.update(event.step - bar.n)
             if event.validation_loss is not None:
-                save_training(folder, recording)
                 train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
                 bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
                 bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-            if group.stop_requested:
-                break
-    if group.stop_requested:
-        save_training(folder, recording)
 
 
 def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
@@ -326,29 +299,6 @@ def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
     model = GPT2.from_config(config)
     model.initialize(seed)
     return model
-
-
-def _check_same_run(found: Checkpoint, model: GPT2, corpus: Corpus, train_config: TrainConfig, folder: Path) -> None:
-    """Refuse to continue a checkpoint as if it were a run that it is not.
-
-    Only the number of steps may differ, and what is of no consequence for the result.
-    """
-    instead = "choose another --out, or the options it was made with"
-    if found.config != model.config:
-        raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
-    if (found.corpus or {}).get("sha256") != corpus.sha256:
-        raise ValueError(f"{folder} was trained on another text ({(found.corpus or {}).get('name')}); {instead}")
-    if found.train_config is None:
-        raise ValueError(f"{folder} does not say how it was trained; {instead}")
-    free = ("max_steps", "device", "gradient_accumulation_steps", "checkpoint_activations")
-    same_run = dataclasses.replace(found.train_config, **{name: getattr(train_config, name) for name in free})
-    if same_run != train_config:
-        changed = [
-            field.name
-            for field in dataclasses.fields(TrainConfig)
-            if getattr(same_run, field.name) != getattr(train_config, field.name)
-        ]
-        raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
 
 
 # --- generate -------------------------------------------------------------------------------------------------------
@@ -430,7 +380,7 @@ def _verify(options: argparse.Namespace) -> None:
     wrong = 0
     for folder in options.folders:
         print(folder, flush=True)
-        for finding in findings(folder, _corpus_of(folder)):
+        for finding in findings(folder, corpus_of(folder)):
             verdict = {True: "right", False: "WRONG", None: "not compared"}[finding.is_right]
             print(f"    {verdict:14}{finding.what}: {finding.detail}", flush=True)
             wrong += finding.is_right is False
@@ -438,14 +388,7 @@ def _verify(options: argparse.Namespace) -> None:
         raise ValueError(f"{wrong} things are not as the cards say; train these models again, or correct their cards")
 
 
-def _corpus_of(folder: Path) -> Corpus | None:
-    """The text a checkpoint learned from, if it is one of ours and can be had."""
-    name = load_checkpoint(folder).corpus.get("name")
-    try:
-        return load_corpus(name) if name in CORPORA else None
-    except CorpusUnavailable:
-        return None
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: Ctrl-C while Python ends has no traceback
+    sys.exit(status)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def run_command(group: Group, *options: str) -> dict[str, object]:
     printed, complained = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
         status = command_line.main(["train", *TRAIN, *options])
-    group.stop_requested = group._asked_to_stop = False
+    group.stop_signal = group._agreed_signal = None
     return {"status": status, "printed": printed.getvalue(), "complained": complained.getvalue()}
 
 
@@ -83,10 +84,10 @@ def second_is_asked_to_stop(group: Group, step: int):
     """The second process gets a signal in the update that makes the model's `step`."""
     update = Trainer._update
 
-    def interrupted(trainer: Trainer) -> tuple[float, float]:
+    def interrupted(trainer: Trainer) -> None:
         if trainer.step == step - 1 and group.rank == 1:
-            group.stop_soon(15, None)
-        return update(trainer)
+            group.stop_signal = signal.SIGTERM
+        update(trainer)
 
     Trainer._update = interrupted
     yield
@@ -113,7 +114,9 @@ def main(folder: Path) -> None:
                     results[f"stopped {out}, {kind}"] = run_command(group, *common, str(folder / f"{kind}-{out}"))
             for out in ("one-two", "two-two"):
                 results[f"continued {out}, {kind}"] = run_command(group, *common, str(folder / f"{kind}-{out}"))
-            refused = run_command(group, *common, str(folder / "refused"), "--batch-size", "6", "--accumulate", "2")
+            refused = run_command(
+                group, *common, str(folder / "refused"), "--batch-size", "6", "--gradient-accumulation-steps", "2"
+            )
             results[f"refused by process {group.rank}, {kind}"] = refused
             results[f"full disk, {kind}"] = raised_when_asked(group, corpus)
             results[f"final, {kind}"] = run_command(group, *common, str(folder / f"{kind}-final"), "--final")

@@ -245,11 +245,15 @@ def load_training_state(folder: str | Path) -> TrainingState | None:
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
-    """How far the training in a checkpoint folder has come; empty if it is finished, or not there yet."""
-    if not (folder / "config.json").is_file():
-        return {}
-    progress = read_description(folder).get("progress")
-    return progress if isinstance(progress, dict) else {}
+    """How far the training in a checkpoint folder has come; empty if it is finished.
+
+    Raises:
+        CheckpointError: the folder is not a checkpoint, or says something else here.
+    """
+    progress = read_description(folder).get("progress") or {}
+    if not isinstance(progress, dict):
+        raise _not_a_state(folder)
+    return progress
 
 
 def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainingState:
@@ -270,7 +274,11 @@ def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, 
     try:
         return TrainingState(**{**progress, "best_loss": best_loss}, tensors=every)
     except TypeError:
-        raise CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's") from None
+        raise _not_a_state(folder) from None
+
+
+def _not_a_state(folder: Path) -> CheckpointError:
+    return CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's")
 
 
 def read_description(folder: Path) -> dict[str, Any]:

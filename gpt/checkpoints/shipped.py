@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gpt.checkpoints.card import MOST_WINDOWS, card_text, samples
 from gpt.checkpoints.folder import CheckpointError, load_checkpoint, read_description
+from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import VARIANTS
 from gpt.training.evaluation import evaluate
@@ -39,6 +40,19 @@ class Finding:
     what: str
     is_right: bool | None
     detail: str
+
+
+def corpus_of(folder: str | Path) -> Corpus | None:
+    """The text a checkpoint learned from, if it is one of ours and can be had.
+
+    Raises:
+        CheckpointError: the folder is not a sound checkpoint.
+    """
+    name = load_checkpoint(folder).corpus.get("name")
+    try:
+        return load_corpus(str(name)) if name in CORPORA else None
+    except CorpusUnavailable:
+        return None
 
 
 def findings(folder: str | Path, corpus: Corpus | None) -> Iterator[Finding]:

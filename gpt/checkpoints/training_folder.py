@@ -1,6 +1,7 @@
 """A training in its checkpoint folder: saved so that it can be restored, and finished.
 
-Where several processes hold parts of its tensors, these parts lie beside the folder, which is replaced as a whole:
+Each process of a group that trains together makes the same calls, and the first of them writes the folder. Where each
+holds a part only of every tensor, these parts lie beside the folder, because that is replaced as a whole:
 
     <out>/                      the checkpoint folder; its "progress" says which step's parts belong to it
     <out>.sharded/step-<N>/     the parts of the weights and of the optimizers' memories at step N
@@ -9,8 +10,8 @@ Where several processes hold parts of its tensors, these parts lie beside the fo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,91 @@ from gpt.checkpoints.card import measured_result
 from gpt.checkpoints.files import CheckpointError
 from gpt.checkpoints.folder import (
     Checkpoint,
+    load_checkpoint,
     load_snapshot,
     load_training_state,
     read_progress,
     save_checkpoint,
     state_from,
+    sweep,
 )
 from gpt.model.gpt2 import GPT2
 from gpt.training.group import Group
+from gpt.training.recipes import TrainConfig
 from gpt.training.recording import Recording
-from gpt.training.state import TrainingState
+from gpt.training.state import TrainEvent, TrainingState
+from gpt.training.trainer import TrainingInterrupted
+
+
+def saved_events(folder: Path, recording: Recording) -> Iterator[TrainEvent]:
+    """The training, saved after each evaluation before its event is given, and when the group is asked to stop.
+
+    Then there are no more events, and `recording.trainer.group.stop_requested` says why.
+
+    Raises:
+        TrainingDiverged: the loss became infinite or not a number.
+        OSError: as `save_training`.
+    """
+    group, is_saved = recording.trainer.group, False
+    try:
+        for event in recording.events():
+            is_saved = event.validation_loss is not None
+            if is_saved:
+                save_training(folder, recording)
+            yield event
+            if group.stop_requested:
+                break
+    except TrainingInterrupted:
+        if not group.stop_requested:
+            raise
+    if group.stop_requested and not is_saved:  # since the last event nothing has changed, whatever was given up
+        save_training(folder, recording)
+
+
+def continue_training(folder: Path, recording: Recording) -> bool:
+    """Restore what was begun in a folder, and clear away what an interrupted save has left; whether there was anything.
+
+    Raises:
+        ValueError: what is there cannot be continued by this training; the message says why.
+    """
+    group = recording.trainer.group
+    if group.is_first:
+        sweep(folder)
+    group.wait()
+    is_there = (folder / "config.json").is_file()
+    if is_there:
+        found = load_checkpoint(folder)
+        check_same_training(folder, found, recording)
+        if not restore_training(folder, found, recording):
+            raise ValueError(f"{folder} was saved with --final and cannot be continued; choose another --out")
+    tidy(folder, group)  # and so wait until all have read what is there
+    return is_there
+
+
+def check_same_training(folder: Path, found: Checkpoint, recording: Recording) -> None:
+    """Refuse to continue a checkpoint as if it were a training that it is not.
+
+    Only the number of steps may differ, and what is of no consequence for the result.
+
+    Raises:
+        ValueError: the model, the text or the settings are others.
+    """
+    trainer, instead = recording.trainer, "choose another --out, or the options it was made with"
+    if found.config != trainer.model.config:
+        raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
+    if found.corpus.get("sha256") != trainer.corpus.sha256:
+        raise ValueError(f"{folder} was trained on another text ({found.corpus.get('name')}); {instead}")
+    if found.train_config is None:
+        raise ValueError(f"{folder} does not say how it was trained; {instead}")
+    free = ("max_steps", "device", "gradient_accumulation_steps", "checkpoint_activations")
+    settings = [field.name for field in fields(TrainConfig) if field.name not in free]
+    changed = [name for name in settings if getattr(found.train_config, name) != getattr(trainer.config, name)]
+    if changed:
+        raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
 
 
 def save_training(folder: Path, recording: Recording) -> None:
-    """Write all that going on would need; each process of the group calls this, and the first writes the folder.
+    """Write all that going on would need.
 
     Raises:
         OSError: the disk is full or the place cannot be written; what was saved before is unharmed.
@@ -55,7 +127,7 @@ def restore_training(folder: Path, found: Checkpoint, recording: Recording) -> b
     """Go on from what the folder holds, `found` being what was loaded of it; False if that is finished.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or those of another model.
+        CheckpointError: a file is missing or damaged, or is that of another model.
         ValueError: it has made more steps than are asked for now.
     """
     trainer = recording.trainer
@@ -142,11 +214,11 @@ def _is_best(name: str) -> bool:
 
 
 def _load_from_parts(folder: Path, group: Group, model: GPT2) -> TrainingState | None:
-    """The state whose parts lie beside a folder, which itself holds the best weights; None if there are none."""
+    """The state whose parts lie beside a folder, which itself holds the best weights; None if that is finished."""
     progress = read_progress(folder)
-    parts = _parts_of(folder, progress.get("step"))
-    if not parts.is_dir():
+    if not progress:
         return None
+    parts = _parts_of(folder, progress.get("step"))
     lost = f"{parts} does not hold all of the training in {folder}; put back its missing files, or choose another --out"
     try:
         tensors = {name: part for name, part in group.read_parts(parts).items() if not _is_best(name)}

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt.model.gpt2 import GPT2
-from gpt.training.group import Answer, Group
+from gpt.training.group import Answer, Group, noting_stops
 
 PARALLEL = ("none", "ddp", "fsdp")
 
@@ -47,12 +47,12 @@ class Replicas(Group):
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         super().__init__(rank, size)
         self.device = device
-        self._is_stop_agreed = False
+        self._agreed_signal: int | None = None
 
     @property
-    def stop_requested(self) -> bool:
+    def agreed_signal(self) -> int | None:
         """As `Group`; agreed upon with each mean."""
-        return self._is_stop_agreed
+        return self._agreed_signal
 
     def place(self, model: GPT2, device: torch.device) -> nn.Module:
         """As `Group`; the device is that of this process."""
@@ -69,12 +69,12 @@ class Replicas(Group):
         """As `Group`; on the same way it becomes known whether one of the processes was asked to stop."""
         import torch.distributed as dist
 
-        sums = torch.tensor(
-            [value.item(), float(self.stop_signal is not None)], dtype=torch.float64, device=self.device
-        )
+        stops = (signal.SIGTERM, signal.SIGINT)
+        own = [value.item(), *(float(self.stop_signal == number) for number in stops)]
+        sums = torch.tensor(own, dtype=torch.float64, device=self.device)
         dist.all_reduce(sums)
-        total, stops = sums.tolist()
-        self._is_stop_agreed = stops > 0
+        total, *asked = sums.tolist()
+        self._agreed_signal = next((number for number, count in zip(stops, asked, strict=True) if count), None)
         return total / self.size
 
     def ask_first(self, model: GPT2, question: Callable[[GPT2], Answer]) -> Answer:
@@ -193,6 +193,9 @@ class Shards(Replicas):
 def join(parallel: str | None = None, device: str = "auto") -> Iterator[Group]:
     """Join the processes that torchrun has started, until the end of the block; without torchrun, a process alone.
 
+    Several processes note Ctrl-C and SIGTERM as long as they are joined, because they can only stop together. A process
+    alone notes them where it says so (see `noting_stops`).
+
     Args:
         parallel: one of `PARALLEL`; None is "ddp" for several processes, else "none".
         device: "cuda" (one GPU for each process of a machine), "cpu", or "auto", which takes cuda where there is one.
@@ -223,17 +226,24 @@ def join(parallel: str | None = None, device: str = "auto") -> Iterator[Group]:
     dist.init_process_group("nccl" if own_device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
     group = (Replicas if kind == "ddp" else Shards)(dist.get_rank(), size, own_device)
     try:
-        yield group
+        with noting_stops(group), _noticing_losses(group):
+            yield group
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _noticing_losses(group: Group) -> Iterator[None]:
+    try:
+        yield
     except RuntimeError as error:
         if not any(sign in str(error) for sign in ("gloo", "remote process exited")):
             raise
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun now ends whoever is left, and this one has to say why
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun now ends all that are left, and this one says why
         raise ProcessLost(
-            f"another process of this training was lost (noticed by process {group.rank} of {size}); "
+            f"another process of this training was lost (noticed by process {group.rank} of {group.size}); "
             f"the same command goes on from the last save"
         ) from error
-    finally:
-        dist.destroy_process_group()
 
 
 def speaks_for_its_machine() -> bool:

@@ -1,8 +1,9 @@
-"""How well a model predicts a text: its loss over windows that do not overlap."""
+"""How well a model predicts a text, by its loss over windows that do not overlap, and what it writes itself."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,11 @@ from torch import Tensor
 
 from gpt.data.batches import validation_windows
 from gpt.data.corpus import Corpus
+from gpt.generation.decoder import rolls_forever
+from gpt.generation.stream import stream_tokens
 from gpt.model.gpt2 import GPT2, evaluation_mode
+from gpt.model.seeds import derived_seed
+from gpt.training.recipes import TrainConfig
 
 
 def evaluate(model: GPT2, corpus: Corpus, *, most_windows: int | None = None) -> float:
@@ -46,3 +51,33 @@ def mean_and_error(losses: list[Tensor]) -> tuple[float, float]:
     windows = torch.cat([loss.double().mean(dim=1) for loss in losses])
     error = (windows.std() / math.sqrt(len(windows))).item() if len(windows) > 1 else 0.0
     return mean, error
+
+
+def sample(model: GPT2, corpus: Corpus, config: TrainConfig, after_each: Callable[[], None] = lambda: None) -> str:
+    """What a model writes at an evaluation; from the same stream each time, so that only learning changes the text.
+
+    A text that has filled the context of a model with learned positions goes on from its last half.
+
+    Args:
+        model: who writes.
+        corpus: whose tokens it knows; its validation text begins the sample where the model does not know the prompt.
+        config: the prompt, the length and the seed.
+        after_each: called after each token; what it raises ends the sample.
+    """
+    tokenizer = corpus.tokenizer
+    prompt = config.sample_prompt
+    if not prompt or tokenizer.unknown_characters(prompt):
+        prompt = tokenizer.decode(corpus.validation_ids[:1].tolist())
+    text = tokenizer.encode(prompt)
+    until = len(text) + config.sample_length
+    while len(text) < until:
+        read, some = text, until - len(text)
+        if not rolls_forever(model.config):  # reading it again for each token would take longer than learning
+            context = model.config.context_length
+            read = text if len(text) < context else text[-max(1, context // 2) :]
+            some = min(some, max(1, context - len(read)))
+        seed = derived_seed(config.seed, "sample", len(text))
+        for token in stream_tokens(model, torch.tensor([read]), max_new_tokens=some, temperature=0.8, seed=seed):
+            text.append(int(token))
+            after_each()
+    return tokenizer.decode(text)

@@ -27,7 +27,7 @@ class Group:
     Attributes:
         rank: the number of this process, from 0.
         size: how many processes there are.
-        stop_signal: the signal by which this process was asked to stop, once it was; `noting_stops` writes it.
+        stop_signal: the signal by which this process was asked to stop, once it was. Only `noting_stops` writes it.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -36,9 +36,14 @@ class Group:
         self.stop_signal: int | None = None
 
     @property
+    def agreed_signal(self) -> int | None:
+        """The signal by which one of the processes was asked to stop, once it was; known to all at the same step."""
+        return self.stop_signal
+
+    @property
     def stop_requested(self) -> bool:
         """Whether one of the processes was asked to stop; known to all at the same step."""
-        return self.stop_signal is not None
+        return self.agreed_signal is not None
 
     @property
     def is_first(self) -> bool:
@@ -118,13 +123,15 @@ def noting_stops(group: Group) -> Iterator[None]:
     """Until the end of the block, Ctrl-C and SIGTERM are noted in the group, to be acted upon between two steps.
 
     A process alone that is asked a second time ends at once, as it would without this. Of several, each may be told
-    twice of one request, by the terminal and by torchrun, so they go on noting.
+    twice of one request, by the terminal and by torchrun, so they go on noting. A signal that was ignored before the
+    block, as `nohup` has it, stays ignored.
     """
     before: dict[int, Any] = {}
 
     def restore() -> None:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is note:  # else somebody has given it another meaning since
+                signal.signal(number, handler)
 
     def note(number: int, _frame: FrameType | None) -> None:
         group.stop_signal = number

@@ -8,19 +8,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpt.data.batches import BatchStream
 from gpt.data.corpus import Corpus
-from gpt.generation.decoder import rolls_forever
-from gpt.generation.stream import stream_tokens
 from gpt.model.gpt2 import GPT2
 from gpt.model.seeds import derived_seed
 from gpt.training.devices import learns_in_bfloat16, pick_device, seeded_dropout
-from gpt.training.evaluation import mean_and_error, token_losses
+from gpt.training.evaluation import mean_and_error, sample, token_losses
 from gpt.training.group import Group
 from gpt.training.optimizers import build_optimizers
 from gpt.training.recipes import TrainConfig, rate_factor
@@ -38,7 +36,8 @@ class TrainingDiverged(RuntimeError):
 def train(model: GPT2, corpus: Corpus, config: TrainConfig) -> Iterator[TrainEvent]:
     """Train a model and yield what happens, step by step; not asking for the next event is a pause.
 
-    Afterwards the model holds the weights of its best evaluation.
+    With each event but the last the model has already learned from the batch after it (see `Trainer.events`).
+    Afterwards it holds the weights of its best evaluation.
 
     Raises:
         ValueError: the model does not fit the corpus, the corpus is too short, or the batch cannot be cut as asked.
@@ -142,8 +141,12 @@ class Trainer:
                 return
             try:
                 self._update()
-            except (TrainingDiverged, TrainingInterrupted):
+            except TrainingInterrupted:
                 yield event  # what was measured is told all the same
+                raise
+            except TrainingDiverged:
+                yield event
+                self.restore_best()  # not before: whoever saves at this event saves what the training goes on from
                 raise
             yield event
 
@@ -193,7 +196,8 @@ class Trainer:
         with self._dropout_stream(), self._interruptible():
             train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
         if not math.isfinite(train_loss):
-            self._diverged(train_loss)
+            self.model.zero_grad(set_to_none=True)
+            raise self._divergence(train_loss)
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         factor = rate_factor(self.step, self.config)
@@ -262,7 +266,8 @@ class Trainer:
         with self._averaged():
             loss, error, sample = self.group.ask_first(self.model, self._look)
         if not math.isfinite(loss):
-            self._diverged(loss)
+            self.restore_best()
+            raise self._divergence(loss)
         if loss < self.best_loss:
             weights = self.copy_of_weights()
             self.best_loss, self.best_step, self.best_weights = loss, self.step, weights
@@ -297,36 +302,11 @@ class Trainer:
         with self._interruptible():
             losses = token_losses(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
         mean, error = mean_and_error(losses)
-        return mean, error, self._sample(model) if math.isfinite(mean) else None
+        is_sampled = math.isfinite(mean) and self.config.sample_length
+        return mean, error, sample(model, self.corpus, self.config, self._give_up_if_wanted) if is_sampled else None
 
-    def _sample(self, model: GPT2) -> str | None:
-        """What the model writes now; drawn from the same stream each time, so that only learning changes the text.
-
-        A text that has filled the context of a model with learned positions goes on from its last half.
-        """
-        if not self.config.sample_length:
-            return None
-        tokenizer = self.corpus.tokenizer
-        prompt = self.config.sample_prompt
-        if not prompt or tokenizer.unknown_characters(prompt):
-            prompt = tokenizer.decode(self.corpus.validation_ids[:1].tolist())
-        text = tokenizer.encode(prompt)
-        until = len(text) + self.config.sample_length
-        while len(text) < until:
-            read, some = text, until - len(text)
-            if not rolls_forever(model.config):  # reading it again for each token would take longer than learning
-                context = model.config.context_length
-                read = text if len(text) < context else text[-max(1, context // 2) :]
-                some = min(some, max(1, context - len(read)))
-            seed = derived_seed(self.config.seed, "sample", len(text))
-            for token in stream_tokens(model, torch.tensor([read]), max_new_tokens=some, temperature=0.8, seed=seed):
-                text.append(int(token))
-                self._give_up_if_wanted()
-        return tokenizer.decode(text)
-
-    def _diverged(self, loss: float) -> NoReturn:
-        self.restore_best()
-        raise TrainingDiverged(
+    def _divergence(self, loss: float) -> TrainingDiverged:
+        return TrainingDiverged(
             f"the loss became {loss} after step {self.step}; training has stopped, and the weights of step "
             f"{self.best_step} (validation loss {self.best_loss:.3f}) are kept; try a lower learning rate"
         )

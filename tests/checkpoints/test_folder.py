@@ -426,7 +426,7 @@ def test_giant_numbers_in_a_configuration_are_refused_in_a_sentence(saved, name,
 
 def test_a_configuration_without_its_parts(saved):
     edit(saved / "config.json", lambda content: content.update(model=None))
-    refused(saved, "lacks the fields of GPTConfig")
+    refused(saved, "lacks the fields of 'model'")
 
 
 def test_a_training_configuration_that_is_not_one(saved):

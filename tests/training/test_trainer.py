@@ -1,4 +1,4 @@
-"""Training: that it learns, that it can be put down and taken up bit for bit, and that watching changes nothing."""
+"""Training: that it learns, that it goes on bit for bit after a stop, and that watching changes nothing."""
 
 from __future__ import annotations
 
