@@ -108,6 +108,14 @@ def expect_to_go_on(page: Page, run: Run) -> None:
     expect(page.get_by_role("button", name="Stop", exact=True).filter(visible=True)).to_be_disabled(timeout=PATIENCE)
 
 
+def wait_until_unwatched(page: Page, run: Run) -> None:
+    """Wait until the watch that shows the run has ended."""
+    end = time.monotonic() + PATIENCE / 1000
+    while run.lease.watchers:
+        assert time.monotonic() < end, "the watch goes on"
+        page.wait_for_timeout(50)
+
+
 def step_shown(page: Page) -> int:
     """The step that the page says the run has reached."""
     found = re.search(r"step ([\d,]+)", sentence(page).inner_text(), re.IGNORECASE)
@@ -170,7 +178,9 @@ def test_a_page_whose_watch_has_ended_takes_its_run_up_again(
     demo, opened = request.getfixturevalue("demo"), request.getfixturevalue("opened")
     page = opened()
     page.evaluate("window.isTheSamePage = true")
-    expect_to_go_on(page, train(page, demo))
+    run = train(page, demo)
+    wait_until_unwatched(page, run)
+    expect_to_go_on(page, run)
 
 
 def test_a_page_whose_stream_falls_silent_takes_its_run_up_again(opened: Callable[..., Page], demo: gr.Blocks) -> None:
@@ -195,9 +205,7 @@ def test_stop_acts_on_a_page_that_is_told_nothing(
     demo, opened = request.getfixturevalue("demo"), request.getfixturevalue("opened")
     page = opened()
     run = train(page, demo)
-    end = time.monotonic() + PATIENCE / 1000
-    while run.lease.watchers and time.monotonic() < end:
-        page.wait_for_timeout(50)
+    wait_until_unwatched(page, run)
     press(page, "Stop")
     expect(sentence(page)).to_have_text(re.compile(r"^Stopped\. Step [\d,]+ of 3,000\.$"), timeout=PATIENCE)
 
