@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, expect
-from test_walk import DEVICES, PATIENCE, Visitor, Witness, at_least
+from visitor import DEVICES, PATIENCE, Visitor, Witness, at_least
 
 from gpt import GPT2, Corpus, save_checkpoint
 from gpt.model.config import make_config

@@ -10,12 +10,12 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from gpt.run import Run
-from gpt.ui.train_tab import TrainHandlers
 from playwright.sync_api import Browser, Page, expect
 from served import serve
 
+from gpt.runs.run import Run
 from gpt.ui.app import create_demo
+from gpt.ui.train.handlers import TrainHandlers
 
 pytestmark = pytest.mark.browser
 
