@@ -101,7 +101,7 @@ def expect_to_go_on(page: Page, run: Run) -> None:
     beyond = run.step
     while step_shown(page) <= beyond:  # the page's own patience ends this
         expect(sentence(page)).not_to_have_text(sentence(page).inner_text(), timeout=PATIENCE)
-    assert run.watchers == 1
+    assert run.lease.watchers == 1
     assert page.evaluate("window.isTheSamePage")
     press(page, "Stop")
     expect(sentence(page)).to_have_text(re.compile(r"^Stopped\. Step [\d,]+ of 3,000\.$"), timeout=PATIENCE)
@@ -196,7 +196,7 @@ def test_stop_acts_on_a_page_that_is_told_nothing(
     page = opened()
     run = train(page, demo)
     end = time.monotonic() + PATIENCE / 1000
-    while run.watchers and time.monotonic() < end:
+    while run.lease.watchers and time.monotonic() < end:
         page.wait_for_timeout(50)
     press(page, "Stop")
     expect(sentence(page)).to_have_text(re.compile(r"^Stopped\. Step [\d,]+ of 3,000\.$"), timeout=PATIENCE)

@@ -25,13 +25,13 @@ def test_a_page_has_one_watch(train_tab: TrainHandlers, start: Callable[..., Run
         later = train_tab.watch(f"{run.key} 2", page)
         view = await anext(later)
         assert rest.done()  # before the later one shows anything
-        assert (run.watchers, train_tab.watches.count("page")) == (1, 1)
+        assert (run.lease.watchers, train_tab.watches.count("page")) == (1, 1)
         await later.aclose()
         return views + rest.result(), view
 
     views, view = asyncio.run(watch_twice())
     assert views[-1][1]["version"] <= view[1]["version"]
-    assert run.watchers == 0
+    assert run.lease.watchers == 0
 
 
 def test_a_page_hears_how_far_its_run_is(train_tab: TrainHandlers, start: Callable[..., Run]) -> None:
