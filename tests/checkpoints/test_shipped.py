@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-import gpt.__main__ as command_line
 from gpt import (
     CheckpointError,
     Corpus,
     CorpusUnavailable,
+    Trainer,
     evaluate,
     list_checkpoints,
     load_checkpoint,
@@ -208,25 +209,18 @@ def test_reproduce_goes_on_and_skips_what_is_finished(tmp_path, monkeypatch, tin
     out = tmp_path / "again"
     assert main(["reproduce", "gpt2", "--out", str(out)]) == 0
     before = (out / "gpt2" / "model.safetensors").read_bytes()
-    run = command_line._run
+    update = Trainer._update
 
-    def interrupted(recording):
-        events = recording.trainer.events()
+    def interrupted(trainer):
+        if trainer.model.config.positions == "rotary" and trainer.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        update(trainer)
 
-        def some():
-            for event in events:
-                yield event
-                if event.step == 3:
-                    raise KeyboardInterrupt
-
-        recording.trainer.events = some
-        run(recording)
-
-    monkeypatch.setattr(command_line, "_run", interrupted)
+    monkeypatch.setattr(Trainer, "_update", interrupted)
     assert main(["reproduce", "--out", str(out)]) == 130
     assert "gpt2 is finished" in capsys.readouterr().out
     assert (out / "rotary" / "training.safetensors").is_file()
-    monkeypatch.setattr(command_line, "_run", run)
+    monkeypatch.setattr(Trainer, "_update", update)
     assert main(["reproduce", "--out", str(out)]) == 0
     assert "continuing" in capsys.readouterr().out
     assert (out / "gpt2" / "model.safetensors").read_bytes() == before
