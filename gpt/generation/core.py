@@ -197,6 +197,8 @@ class Core:
 
 def _choose_for(texts: Sequence[Text], logits: Tensor) -> Sequence[Tensor]:
     """The next token of each text's rows, (B,) each, by logits (rows, vocab_size); texts with equal choices at once."""
+    if len(texts) == 1:
+        return (choose(logits, texts[0].sampling, (texts[0].generator,)),)
     alike: dict[tuple[float, int | None, float | None, int], list[int]] = {}
     for number, text in enumerate(texts):
         sampling = text.sampling
@@ -215,8 +217,7 @@ def _choose_for(texts: Sequence[Text], logits: Tensor) -> Sequence[Tensor]:
 
 def _choose_alike(texts: Sequence[Text], logits: Tensor) -> Sequence[Tensor]:
     """The same for texts with as many rows and the same choices."""
-    tokens = choose(logits, texts[0].sampling, [text.generator for text in texts])
-    return (tokens,) if len(texts) == 1 else tokens.split(texts[0].rows)
+    return choose(logits, texts[0].sampling, [text.generator for text in texts]).split(texts[0].rows)
 
 
 class Way:

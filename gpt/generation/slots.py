@@ -53,6 +53,7 @@ class Slots:
         self._most = min(config.context_length, config.window_size or config.context_length)  # columns a token sees
         self._numbers = torch.empty(0)  # (num_layers, 2, rows or more, num_kv_heads, columns, head_dim)
         self._columns = 0
+        self._token_bytes = 0  # of a token in a row
         self._written = 0  # tokens since column 0: the next goes to this column, modulo their number
         self._views = (self._numbers,) * 3
         self._slopes: Tensor | None = None
@@ -90,8 +91,7 @@ class Slots:
 
     def row_bytes(self, row: int) -> int:
         """Bytes of a row's keys and values: 2 x layers x min(T, W) x num_kv_heads x head_dim x bytes per number."""
-        layers, pair, _, kv_heads, _, head_dim = self._numbers.shape
-        return layers * pair * kv_heads * self._held(row) * head_dim * self._numbers.element_size()
+        return self._token_bytes * self._held(row)
 
     @property
     def nbytes(self) -> int:
@@ -106,15 +106,16 @@ class Slots:
             for each layer the keys (rows x G, head_dim, K) and the values (rows x G, K, head_dim), the new among them;
             what is to be added to the scores, (rows x G, H / G or 1, K), or None for nothing.
         """
-        if self._written >= self._columns and self._longest() < self._most:
-            self._move(self._numbers, self._numbers.shape[2], self._longest())
+        longest = self._longest()
+        if self._written >= self._columns and longest < self._most:
+            self._move(self._numbers, self._numbers.shape[2], longest)
             self._look()
         column = self._written % self._columns  # where some row's window is full, that of the token that leaves it
         self._written += 1
         self.lengths = [length + 1 for length in self.lengths]
         first, end = 0, self._columns
         if self._written <= self._columns:  # as long as it has not gone round, all that are seen stand together
-            first, end = self._written - self._longest(), self._written
+            first, end = self._written - min(longest + 1, self._most), self._written
         places, keys, values = self._views
         return (
             places.select(4, column).unbind(),
@@ -165,6 +166,7 @@ class Slots:
             _clear(moved[:, :, :rows, :, : written - seen])
             moved[:, :, :rows, :, written - seen : written] = self._numbers[:, :, :rows, :, self._last_columns(seen)]
         self._numbers, self._columns, self._written = moved, columns, written
+        self._token_bytes = layers * pair * kv_heads * head_dim * moved.element_size()
 
     def _look(self) -> None:
         """Keep the views that every token needs, until rows or columns change."""
