@@ -196,7 +196,6 @@ class Runner:
         self.trainer = Trainer(model, corpus, training)
         self.looks: list[Look] = []
         self._events = self.trainer.events()
-        next(self._events)  # the state before the first step
 
     def go_on(self, until: int, *, look_every: int = 1, look_from: float = math.inf) -> None:
         """Train up to a step; from the share `look_from` of all steps on, keep the weights every `look_every`."""

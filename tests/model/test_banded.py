@@ -79,7 +79,7 @@ def assert_same(ours, reference, inputs, **tolerances):
 def test_equals_the_formula_in_values_and_gradients(window_size, length, batch):
     inputs = heads(batch, LENGTHS[length](window_size), num_heads=2, num_kv_heads=2)
     ours, reference = banded_attention(*inputs, window_size), plain_attention(*inputs, window_size)
-    assert_same(ours, reference, inputs, atol=1e-5, rtol=1e-5)
+    assert_same(ours, reference, inputs, atol=3e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("alibi", [False, True])

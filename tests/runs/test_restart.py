@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import gpt.training.evaluation
 import gpt.training.trainer
 from gpt import GPT2, Trainer
 from gpt.runs.request import RunRefused
@@ -98,8 +99,8 @@ MOMENTS = {
     "in a middle evaluation": (gpt.training.trainer, "token_losses", 4),
     "in the last evaluation": (gpt.training.trainer, "token_losses", 5),
     "in the very last evaluation": (gpt.training.trainer, "token_losses", 6),
-    "in a sample": (gpt.training.trainer, "stream_tokens", 3),
-    "in the last sample": (gpt.training.trainer, "stream_tokens", 6),
+    "in a sample": (gpt.training.evaluation, "stream_tokens", 3),
+    "in the last sample": (gpt.training.evaluation, "stream_tokens", 6),
     "in the first step": (Trainer, "_learn", 1),
     "in a step": (Trainer, "_learn", 8),
     "in the last step": (Trainer, "_learn", 16),
