@@ -69,7 +69,7 @@ LONGEST_LOOK = 256  # tokens whose attention is shown; a larger map could not be
 MOST_LOOKS = 48  # held in memory; the oldest is forgotten first
 
 MOST_TIMING_SECONDS = 30.0  # that a measurement on the Cost tab takes
-LONGEST_TIMING_LINE = 24  # who may wait to measure
+LONGEST_TIMING_QUEUE = 24  # who may wait to measure
 LARGEST_TIMED_WINDOW = 1024  # keys
 MOST_CACHED_TOKENS = 300  # that each model writes while its cache is measured
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_LINE, MOST_COMPARED
+from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_QUEUE, MOST_COMPARED
 from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
 from gpt.ui.cost.settings import TimingSettings
 from gpt.ui.requests import one_sentence, require_choice, require_whole
@@ -65,8 +65,8 @@ class CostHandlers:
         """
         with one_sentence():
             timing = self._timing(window_size, passes, longest)
-            if len(self._queue) >= LONGEST_TIMING_LINE:
-                raise ValueError(f"{LONGEST_TIMING_LINE} others are in the queue to measure; try again in a minute")
+            if len(self._queue) >= LONGEST_TIMING_QUEUE:
+                raise ValueError(f"{LONGEST_TIMING_QUEUE} others are in the queue to measure; try again in a minute")
         place = _Place(getattr(request, "session_hash", None), timing)
         self._queue.append(place)
         try:

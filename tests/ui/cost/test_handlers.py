@@ -12,7 +12,7 @@ import gradio as gr
 import pytest
 from served import BOTH, collect, refuses
 
-from gpt.runs.limits import LONGEST_TIMING_LINE
+from gpt.runs.limits import LONGEST_TIMING_QUEUE
 from gpt.runs.run import Run
 from gpt.ui.cost import handlers
 from gpt.ui.cost.handlers import CHOSEN_MODELS, CostHandlers
@@ -84,7 +84,7 @@ def test_a_closed_page_leaves_the_queue(cost: CostHandlers, measured: Measured) 
 @pytest.mark.usefixtures("calls")
 def test_the_queue_has_an_end(cost: CostHandlers) -> None:
     async def crowd() -> None:
-        waiting = [cost.measure_time(*ASKED) for _ in range(LONGEST_TIMING_LINE)]
+        waiting = [cost.measure_time(*ASKED) for _ in range(LONGEST_TIMING_QUEUE)]
         for one in waiting:
             await anext(one)
         try:
@@ -93,7 +93,7 @@ def test_the_queue_has_an_end(cost: CostHandlers) -> None:
             for one in waiting:
                 await one.aclose()
 
-    with refuses(f"{LONGEST_TIMING_LINE} others are in the queue"):
+    with refuses(f"{LONGEST_TIMING_QUEUE} others are in the queue"):
         asyncio.run(crowd())
 
 
