@@ -97,6 +97,13 @@ class Visitor:
             expect(place).not_to_have_text(said)
             said = place.inner_text()
 
+    def waits_for_quiet(self) -> None:
+        """Until the page has asked for nothing for a while: what it does by itself when a tab opens is over."""
+        seen = -1
+        while len(self.witness.requests) != seen:  # each round a page that is not quiet has asked for more
+            seen = len(self.witness.requests)
+            self.page.wait_for_timeout(2000)
+
     def looks_around(self, stage: str) -> None:
         """Nothing may reach beyond the right edge; keep a picture if one is wanted."""
         if self.album:

@@ -125,6 +125,7 @@ def compares(visitor: Visitor, run: str) -> None:
     visitor.opens("Compare")
     expect(visitor.page.locator("#columns")).to_contain_text("Press Generate")
     visitor.looks_around("4-compare")
+    visitor.waits_for_quiet()  # the models of the run have joined those that are compared
     visitor.presses("Details ▼")
     visitor.sets("Length", 1000)
     visitor.presses("Generate")
@@ -204,6 +205,7 @@ def looks_at_attention(visitor: Visitor) -> None:
     expect(thumbnails.first).to_have_attribute("aria-pressed", "true")
     visitor.looks_around("7-attention")
 
+    visitor.waits_for_quiet()
     visitor.witness.requests.clear()
     thumbnails.last.click()
     expect(thumbnails.last).to_have_attribute("aria-pressed", "true")
