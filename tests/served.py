@@ -203,3 +203,13 @@ def serve(demo: gr.Blocks, **options: Any) -> Iterator[str]:
         yield demo.local_url
     finally:
         demo.close(verbose=False)
+
+
+def hands(view: tuple[Any, ...]) -> list[Any]:
+    """The buttons Pause, Step and Stop of a view."""
+    return list(view[-3:])
+
+
+def chart_labels(view: tuple[Any, ...]) -> list[str]:
+    """The names of the curves in a view."""
+    return [curve["label"] for curve in view[0]["series"]]

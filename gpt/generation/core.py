@@ -11,6 +11,7 @@ Nothing here waits or knows of threads: a core belongs to whoever made it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 
@@ -220,7 +221,7 @@ def _choose_alike(texts: Sequence[Text], logits: Tensor) -> Sequence[Tensor]:
     return choose(logits, texts[0].sampling, [text.generator for text in texts]).split(texts[0].rows)
 
 
-class Way:
+class Way(ABC):
     """A way of reading texts.
 
     Attributes:
@@ -231,24 +232,24 @@ class Way:
         self.texts: list[Text] = []
         self._model = model
 
+    @abstractmethod
     def begin(self, text: Text) -> Tensor:
         """Read the whole of a text, which is not among `texts` yet: logits (B, vocab_size)."""
-        raise NotImplementedError
 
     def add(self, text: Text) -> None:
         """Take in a text that has been begun, with the past that it keeps."""
         self.texts.append(text)
 
-    def keep(self, text: Text) -> None:
+    def keep(self, text: Text) -> None:  # noqa: B027 (most have nothing to hold)
         """Let the text itself hold what it needs to be added again."""
 
     def remove(self, text: Text) -> None:
         """Forget a text."""
         self.texts.remove(text)
 
+    @abstractmethod
     def read(self) -> tuple[Sequence[Text], Tensor]:
         """Read the newest token of some texts: these texts, and the logits of all their rows (rows, vocab_size)."""
-        raise NotImplementedError
 
     def cache_bytes(self, text: Text) -> int:
         """Bytes of the keys and values of a text, now."""

@@ -12,7 +12,9 @@ from served import (
     ANNA,
     BEN,
     FOREVER,
+    chart_labels,
     controls,
+    hands,
     key_of,
     press,
     refuses,
@@ -21,16 +23,6 @@ from served import (
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.train.handlers import TrainHandlers
-
-
-def hands(view: tuple[Any, ...]) -> list[Any]:
-    """The buttons Pause, Step and Stop of a view."""
-    return list(view[-3:])
-
-
-def chart_labels(view: tuple[Any, ...]) -> list[str]:
-    """The names of the curves in a view."""
-    return [curve["label"] for curve in view[0]["series"]]
 
 
 def test_pause_step_and_go_on(train_tab: TrainHandlers, running: Run, wait_until: Callable[..., None]) -> None:

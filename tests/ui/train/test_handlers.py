@@ -17,8 +17,10 @@ from served import (
     BEN,
     FOREVER,
     SHIPPED,
+    chart_labels,
     collect,
     controls,
+    hands,
     key_of,
     press,
     refuses,
@@ -28,16 +30,6 @@ from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.train.handlers import TrainHandlers
-
-
-def hands(view: tuple[Any, ...]) -> list[Any]:
-    """The buttons Pause, Step and Stop of a view."""
-    return list(view[-3:])
-
-
-def chart_labels(view: tuple[Any, ...]) -> list[str]:
-    """The names of the curves in a view."""
-    return [curve["label"] for curve in view[0]["series"]]
 
 
 def test_a_newcomer_gets_a_secret_and_owns_their_run(train_tab: TrainHandlers, runs: Runs) -> None:
