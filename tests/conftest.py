@@ -152,7 +152,7 @@ def lab() -> Iterator[Callable[..., Runs]]:
     opened: list[Runs] = []
 
     def make(**limits: Any) -> Runs:
-        opened.append(Runs(Limits(**({"most_steps": 20_000} | limits))))
+        opened.append(Runs(Limits(**({"most_steps": 20_000, "unwatched_seconds": 60.0} | limits))))
         return opened[-1]
 
     yield make

@@ -84,6 +84,7 @@ def _save(run: Run, place: int, folder: Path) -> None:
         "copy_of": request.copy_of,
         "corpus": {"name": corpus.name, "sha256": corpus.sha256},
         "owner": run.owner,
+        "readers": sorted(run.readers),
         "goal": run.goal,
         "is_left_alone": run.lease.has_ended,
         "batches_digests": run.batches_digests(),
@@ -129,6 +130,7 @@ def _restored(folder: Path) -> Run:
         copy_of=description["copy_of"],
     )
     run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
+    run.readers.update(description.get("readers", []))  # not there in an earlier version's
     run.goal = int(description["goal"])
     run.lease.has_ended = bool(description.get("is_left_alone"))
     digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's

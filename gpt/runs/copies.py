@@ -28,7 +28,9 @@ def present_of(run: Run) -> list[SavedMember]:
     return saved
 
 
-def copy_of(run: Run, saved: list[SavedMember], visitor: str, training: TrainConfig | None) -> Run:
+def copy_of(
+    run: Run, saved: list[SavedMember], visitor: str, training: TrainConfig | None, *, address: str = ""
+) -> Run:
     """A new run that goes on from what was saved of another; it is in no queue yet.
 
     Args:
@@ -36,6 +38,7 @@ def copy_of(run: Run, saved: list[SavedMember], visitor: str, training: TrainCon
         saved: of each of its models.
         visitor: who owns the copy.
         training: how to go on, by default as `run` does. The kind of optimizer has to stay.
+        address: where they ask from.
 
     Raises:
         RunRefused: it cannot go on in this way.
@@ -47,7 +50,7 @@ def copy_of(run: Run, saved: list[SavedMember], visitor: str, training: TrainCon
     told = min(member.events[-1].step for member in saved)
     if training.max_steps <= told or training.max_steps < max(member.state.step for member in saved):
         raise RunRefused(f"this run has made all its {told:,} steps; ask for more steps")
-    copied = Run(request_of_copy(run, told, visitor, training), run.corpus, visitor)
+    copied = Run(request_of_copy(run, told, visitor, training), run.corpus, visitor, address=address)
     for member, original, start in zip(copied.members, run.members, saved, strict=True):
         member.go_on_from(start)
         member.shared_digest = original.shared_digest

@@ -1,8 +1,10 @@
-"""Who watches a run. A run that nobody watches does not keep a worker from those that somebody does."""
+"""Who watches a run. One that nobody watches keeps neither a worker nor a place in line from those somebody does."""
 
 from __future__ import annotations
 
 import time
+
+from gpt.runs.limits import Limits
 
 _SECONDS_TO_COME_BACK = 0.3  # a page that presses a button closes its watch, and opens another
 
@@ -13,32 +15,42 @@ class Lease:
     The scheduler's lock guards it.
 
     Attributes:
-        last_watched: when somebody was last known to watch, by `time.monotonic`.
+        last_sign: when somebody was last known to watch, by `time.monotonic`.
         watchers: how many pages show the run.
         has_ended: whether the run was paused because nobody watched, and goes on as soon as somebody does.
     """
 
     def __init__(self) -> None:
-        self.last_watched = time.monotonic()
+        self.last_sign = time.monotonic()
         self.watchers = 0
         self.has_ended = False
+        self._left_at: float | None = None  # when the last page was closed, if there was no sign since
 
     def renew(self) -> None:
         """Somebody is watching now."""
-        self.last_watched = time.monotonic()
+        self.last_sign = time.monotonic()
+        self._left_at = None
 
     def open_page(self) -> None:
         """One more page shows the run."""
         self.renew()
         self.watchers += 1
 
-    def close_page(self, seconds: float) -> None:
-        """One page less does; when it was the last, the lease of `seconds` runs out soon."""
+    def close_page(self) -> None:
+        """One page less does; when it was the last, the lease runs out soon."""
         self.watchers -= 1
         if self.watchers == 0:
-            soon = time.monotonic() - seconds + _SECONDS_TO_COME_BACK
-            self.last_watched = min(self.last_watched, soon)
+            self._left_at = time.monotonic()
 
-    def has_run_out(self, seconds: float) -> bool:
-        """Whether nobody has watched for so long."""
-        return time.monotonic() - self.last_watched > seconds
+    def has_run_out(self, limits: Limits) -> bool:
+        """Whether nobody is watching: not for a while, and no page shows the run, or only some that give no sign."""
+        now = time.monotonic()
+        if self.watchers:
+            return now - self.last_sign > limits.lease_seconds
+        if self._left_at is not None:
+            return now - self._left_at > _SECONDS_TO_COME_BACK
+        return now - self.last_sign > min(limits.unwatched_seconds, limits.lease_seconds)
+
+    def is_left(self, limits: Limits) -> bool:
+        """Whether it has run out and no page shows the run, so that nobody waits for its turn, either."""
+        return self.watchers == 0 and self.has_run_out(limits)

@@ -19,7 +19,9 @@ class Limits:
         most_tokens_per_step: batch size x context length.
         most_waiting: runs in the queue.
         most_kept: runs remembered in all.
-        lease_seconds: how long a run goes on when nobody says they are watching.
+        most_waiting_of_address: runs in the queue that were asked for from one address; a class may share one.
+        lease_seconds: how long a run goes on when pages show it and none gives a sign.
+        unwatched_seconds: how long a run goes on, or waits, when no page shows it.
     """
 
     workers: int = 1
@@ -31,7 +33,9 @@ class Limits:
     most_tokens_per_step: int = 16_384
     most_waiting: int = 40
     most_kept: int = 100
+    most_waiting_of_address: int = 32
     lease_seconds: float = 60.0
+    unwatched_seconds: float = 8.0
 
 
 LAPTOP = Limits()
@@ -47,6 +51,7 @@ CLASSROOM = Limits(
     most_parameters=1_500_000,
     most_tokens_per_step=8192,
     most_waiting=80,
+    most_waiting_of_address=64,
     most_kept=200,
 )
 

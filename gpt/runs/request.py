@@ -26,6 +26,16 @@ class NotYourRun(ValueError):
     """Another visitor started this run, so this one may only watch it, or copy it."""
 
 
+class NotYourText(ValueError):
+    """The run learns from a text of another visitor's own, which nobody else is to have."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this run learns from somebody's own text, so its models, what they write and its files are theirs alone; "
+            "the curves are for everyone who has the link"
+        )
+
+
 @dataclass(frozen=True)
 class RunRequest:
     """All that decides the outcome of a run.

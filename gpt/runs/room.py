@@ -1,42 +1,51 @@
-"""How much memory runs take, by the formulas of `RunRequest`, and which are forgotten for a new one."""
+"""How much memory runs take, by the formulas of `RunRequest`, and which are forgotten where another needs it.
+
+A run in line takes no more than its text: models are made when its turn comes, and room for them is made then. So a
+line of runs never fills the memory, however many are asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gpt.runs.limits import Limits
-from gpt.runs.request import RunRefused, RunRequest
 from gpt.runs.run import Run
 from gpt.runs.states import RunState
 
 
-def bytes_of(runs: Collection[Run], limits: Limits, *more: RunRequest) -> int:
-    """Memory that these runs take, and would with those asked for."""
-    held = sum(request.held_bytes for request in (*(run.request for run in runs), *more))
-    unfinished = (*(run.request for run in runs if not run.is_over), *more)
-    working = sorted((request.working_bytes for request in unfinished), reverse=True)
-    return held + sum(working[: limits.workers])
+def bytes_of(runs: Iterable[Run], *, trained: Run | None = None) -> int:
+    """Memory that these runs take, and would if `trained` were trained, too."""
+    held = 0
+    for run in runs:
+        held += run.text_bytes
+        if run is trained or run.has_models:
+            held += run.request.held_bytes
+        if run is trained or run.state is RunState.RUNNING:
+            held += run.request.working_bytes
+    return held
 
 
-def runs_to_forget(runs: Collection[Run], request: RunRequest, limits: Limits) -> list[Run]:
-    """Which of these runs have to go, so that there is room for another: those that are over, then paused ones.
+def runs_to_forget(runs: Collection[Run], limits: Limits, *, trained: Run | None = None) -> tuple[list[Run], bool]:
+    """Which of these runs have to go, so that there is room for the rest.
+
+    First those go that nobody has looked at lately, and of these, those that are over, the oldest first.
 
     Args:
-        runs: the oldest first.
-        request: the other.
+        runs: the oldest first; the last one is there already or about to come, and stays.
         limits: how much room there is.
+        trained: one of them, which is to be trained now, and stays.
 
-    Raises:
-        RunRefused: there would not be room with all of them gone.
+    Returns:
+        Those that have to go, and whether there is room for the rest then.
     """
-    over = [run for run in runs if run.is_over]
-    candidates = [*over, *(run for run in runs if run.state is RunState.PAUSED)]
-    kept, forgotten = list(runs), []
-    for run in candidates:
-        if bytes_of(kept, limits, request) <= limits.most_bytes and len(kept) < limits.most_kept:
+    *others, newest = runs
+    candidates = [run for run in others if run is not trained and (run.is_over or run.state is RunState.PAUSED)]
+    candidates.sort(key=lambda run: (not run.lease.has_run_out(limits), not run.is_over))  # equal ones stay in order
+    kept = [*others, newest]
+    forgotten: list[Run] = []
+    while bytes_of(kept, trained=trained) > limits.most_bytes or len(kept) > limits.most_kept:
+        if not candidates:
             break
-        kept.remove(run)
-        forgotten.append(run)
-    if bytes_of(kept, limits, request) > limits.most_bytes:
-        raise RunRefused("the lab's memory is full of runs under way; try again when some have finished")
-    return forgotten
+        kept.remove(candidates[0])
+        forgotten.append(candidates.pop(0))
+    return forgotten, bytes_of(kept, trained=trained) <= limits.most_bytes  # many in line are no reason to refuse

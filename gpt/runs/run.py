@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gpt.costs.formulas import flops_per_token
+from gpt.data.corpora import CORPORA
 from gpt.model.config import GPTConfig
 from gpt.runs.lease import Lease
 from gpt.runs.request import RunRequest
@@ -149,16 +150,20 @@ class Run:
         state: what it is doing; see `gpt.runs.states.transition`, which alone changes it.
         message: a sentence on why it paused, stopped or failed; else empty.
         owner: the visitor who may control it; empty if nobody may.
+        address: where it was asked for from; several visitors may share one.
+        readers: the visitors who handed in the text it learns from; see `may_read`.
         goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
         lease: who watches it.
         version: grows whenever there is something new to see.
     """
 
-    def __init__(self, request: RunRequest, corpus: Corpus, owner: str) -> None:
+    def __init__(self, request: RunRequest, corpus: Corpus, owner: str, *, address: str = "") -> None:
         self.key = request.key
         self.request = request
         self.corpus = corpus
         self.owner = owner
+        self.address = address
+        self.readers = {owner}
         self.state = RunState.PAUSED  # until it is put in the queue
         self.message = ""
         self.goal = request.training.max_steps
@@ -174,6 +179,27 @@ class Run:
     def is_over(self) -> bool:
         """Whether no more will come unless somebody asks for more."""
         return self.state.is_over
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it learns from a text of a visitor's own."""
+        return self.corpus.name not in CORPORA
+
+    def may_read(self, visitor: str) -> bool:
+        """Whether a visitor may have what would tell of the text: the text itself, the models, and what they write."""
+        return not self.is_private or (visitor != "" and visitor in self.readers)
+
+    @property
+    def text_bytes(self) -> int:
+        """Memory that a text of a visitor's own takes; the others are there once for all."""
+        ids = (self.corpus.train_ids, self.corpus.validation_ids)
+        return sum(part.numel() * part.element_size() for part in ids) if self.is_private else 0
+
+    @property
+    def has_models(self) -> bool:
+        """Whether its models are in memory: not as long as it waits for its first turn."""
+        made = any(member.events or member.saved or member.recording for member in self.members)
+        return made or self.state is RunState.RUNNING
 
     @property
     def told_step(self) -> int:

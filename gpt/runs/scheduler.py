@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt.runs.copies import copy_of, request_of_copy
 from gpt.runs.limits import Limits
-from gpt.runs.request import NotYourRun, RunRefused, RunRequest, check_fit
+from gpt.runs.request import NotYourRun, NotYourText, RunRefused, RunRequest, check_fit
 from gpt.runs.room import bytes_of, runs_to_forget
 from gpt.runs.run import Run
 from gpt.runs.states import RunState
@@ -42,14 +43,16 @@ class Runs:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._turns = Turns(self.limits)
+        self._turns = Turns(self.limits, self._make_room)
         self._lock = self._turns.lock
         self._runs: dict[str, Run] = {}  # the oldest first; the lock guards it
         self._warming: threading.Thread | None = None
 
     # --- Asking for a run -------------------------------------------------------------------------------------------
 
-    def submit(self, request: RunRequest, corpus: Corpus, visitor: str, *, restart: bool = False) -> Run:
+    def submit(
+        self, request: RunRequest, corpus: Corpus, visitor: str, *, restart: bool = False, address: str = ""
+    ) -> Run:
         """Start a run, or join the one that is already there.
 
         Whoever asks for a paused run wants to see it train. It goes on for its owner, or for anyone once its owner has
@@ -60,9 +63,10 @@ class Runs:
             corpus: the text of `request.corpus_sha256`.
             visitor: who asks; becomes the owner if the run is new.
             restart: begin again even if the run is there.
+            address: where they ask from; several visitors may share one.
 
         Raises:
-            RunRefused: the request is outside the limits, or the queue is full. Nothing has changed then.
+            RunRefused: the request is outside the limits, or the line is full. Nothing has changed then.
             NotYourRun: another visitor's run is to be restarted.
             ValueError: the models do not fit the corpus.
         """
@@ -74,24 +78,33 @@ class Runs:
         with self._lock:
             known = self._runs.get(request.key)
             if known is None or known.state in (RunState.STOPPED, RunState.FAILED):
-                return self._start(Run(request, corpus, visitor))
+                return self._start(Run(request, corpus, visitor, address=address))
             if restart:
                 self._check_owner(known, visitor)
-                return self._start(Run(request, corpus, visitor), instead_of=known)
+                return self._start(Run(request, corpus, visitor, address=address), instead_of=known)
+            known.readers.add(visitor)  # they had the text to hand in
             if known.state is not RunState.PAUSED:
                 known.lease.renew()
                 return known
-            if known.owner == visitor or known.lease.has_run_out(self.limits.lease_seconds):
+            if known.owner == visitor or known.lease.has_run_out(self.limits):
                 known.owner = visitor
                 self._end_others(known)
                 self._aim(known, request.training.max_steps)
                 return known
             if not known.has_begun:  # there is nothing to copy, so theirs begins at the start
                 same = request_of_copy(known, 0, visitor, request.training)
-                return self._join(Run(same, corpus, visitor), play=True)
-        return self.copy(known, visitor)
+                return self._join(Run(same, corpus, visitor, address=address), play=True)
+        return self.copy(known, visitor, address=address)
 
-    def copy(self, run: Run, visitor: str, *, training: TrainConfig | None = None, play: bool = True) -> Run:
+    def again(self, run: Run, visitor: str, *, address: str = "") -> Run:
+        """Train a run again from its start, with the same seed; raises as `submit` and `copy` do."""
+        self._check_reader(run, visitor)
+        first = replace(run.request, copy_of="")
+        return self.submit(first, run.corpus, visitor, restart=True, address=address)
+
+    def copy(
+        self, run: Run, visitor: str, *, training: TrainConfig | None = None, play: bool = True, address: str = ""
+    ) -> Run:
         """A run of the visitor's own that goes on from where `run` is now; the same press gives the same run.
 
         Args:
@@ -99,13 +112,16 @@ class Runs:
             visitor: who owns the copy.
             training: how to go on, by default as `run` does. The kind of optimizer has to stay.
             play: whether the copy trains on at once, or is paused.
+            address: where they ask from.
 
         Raises:
             RunRefused: the run has no state to go on from, or cannot go on in this way.
+            NotYourText: it learns from another visitor's own text.
         """
+        self._check_reader(run, visitor)
         if not run.has_begun:
             raise RunRefused("this run has not begun to train yet, so there is nothing to go on from")
-        copied = copy_of(run, self._turns.present(run), visitor, training)
+        copied = copy_of(run, self._turns.present(run), visitor, training, address=address)
         self._check(copied.request)
         with self._lock:
             return self._join(copied, play=play)
@@ -133,13 +149,12 @@ class Runs:
         if self._turns.is_closing:
             raise RunRefused("the lab is closing; it takes no new runs")
         ending = [other for other in self._runs.values() if other is instead_of or other.owner == run.owner]
-        waiting = [other for other in self._turns.queue if other not in ending]
-        if len(waiting) >= self.limits.most_waiting:
-            raise RunRefused(f"{len(waiting)} runs are waiting already; try again when some have finished")
-        others = [other for other in self._runs.values() if other is not instead_of]
-        for other in runs_to_forget(others, run.request, self.limits):
-            self._stop(other, "Forgotten, because newer runs needed its memory.")
-            del self._runs[other.key]
+        self._make_place(run, ending)
+        others = [other for other in self._runs.values() if other is not instead_of and other.key != run.key]
+        forgotten, fits = runs_to_forget([*others, run], self.limits)
+        if not fits:
+            raise RunRefused("the lab's memory is full of runs under way; try again when some have finished")
+        self._forget(forgotten)
         if instead_of is not None:
             self._stop(instead_of, "Stopped, because whoever started it has started it again.")
         self._runs.pop(run.key, None)
@@ -148,6 +163,38 @@ class Runs:
         if not run.is_at_goal:
             self._enqueue(run)
         return run
+
+    def _make_place(self, run: Run, ending: Collection[Run]) -> None:
+        """Refuse a run for which there is no place in line; those that nobody watches give way to it.
+
+        Args:
+            run: the new one.
+            ending: the runs that end because of it.
+        """
+        self._turns.pause_the_left()
+        in_line = [other for other in self._turns.queue if other not in ending]
+        of_address = [other for other in in_line if other.address == run.address]
+        for waiting, most in ((of_address, self.limits.most_waiting_of_address), (in_line, self.limits.most_waiting)):
+            if len(waiting) < most:
+                continue
+            unwatched = [other for other in waiting if not other.lease.watchers]
+            if not unwatched:
+                raise RunRefused(f"{len(waiting)} runs are waiting already; try again when some have finished")
+            self._turns.pause_left(min(unwatched, key=lambda other: other.lease.last_sign))
+            return
+
+    def _make_room(self, run: Run, at_all_costs: bool) -> bool:
+        """Forget what has to go so that a run can be trained, or forget nothing; the caller holds the lock."""
+        others = [other for other in self._runs.values() if other is not run]
+        forgotten, fits = runs_to_forget([*others, run], self.limits, trained=run)
+        if fits or at_all_costs:
+            self._forget(forgotten)
+        return fits or at_all_costs
+
+    def _forget(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._stop(run, "Forgotten, because newer runs needed its place.")
+            del self._runs[run.key]
 
     def _end_others(self, run: Run) -> None:
         """A visitor has one run under way at a time; the caller holds the lock."""
@@ -162,6 +209,10 @@ class Runs:
         own = [run for run in self.all_runs() if run.owner == visitor and not run.is_over]
         return own[-1] if own else None
 
+    def is_owner(self, visitor: str) -> bool:
+        """Whether a run that the server remembers is this visitor's."""
+        return any(run.owner == visitor for run in self.all_runs())
+
     def find(self, key: str) -> Run | None:
         """The run of that key, if the server still remembers it."""
         with self._lock:
@@ -174,7 +225,9 @@ class Runs:
 
     def bytes_of_runs(self) -> int:
         """Memory that all runs take, by the formulas of `RunRequest`."""
-        return bytes_of(self.all_runs(), self.limits)
+        with self._lock:
+            self._turns.pause_the_left()
+            return bytes_of(self._runs.values())
 
     def place_in_queue(self, run: Run) -> tuple[int, float | None]:
         """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
@@ -223,7 +276,7 @@ class Runs:
             yield
         finally:
             with self._lock:
-                run.lease.close_page(self.limits.lease_seconds)
+                run.lease.close_page()
 
     def _go_on_if_left(self, run: Run) -> None:
         if run.lease.has_ended and run.state is RunState.PAUSED:
@@ -232,6 +285,10 @@ class Runs:
     def _owned(self, run: Run, visitor: str) -> threading.Condition:
         self._check_owner(run, visitor)
         return self._lock
+
+    def _check_reader(self, run: Run, visitor: str) -> None:
+        if not run.may_read(visitor):
+            raise NotYourText
 
     def _check_owner(self, run: Run, visitor: str) -> None:
         if not run.owner or run.owner != visitor:

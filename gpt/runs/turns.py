@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from gpt.runs.copies import Question, present_of
@@ -26,6 +27,11 @@ _LONGEST_STEP = 60.0  # seconds that a visitor waits for a run to come between t
 class Turns:
     """The queue and the workers of one server.
 
+    Args:
+        limits: how many workers there are, and how long a run may train.
+        make_room: called under the lock before a run is trained: forgets others if that makes room for it, or at all
+            costs, and tells whether it can be trained.
+
     Attributes:
         limits: how many workers there are, and how long a run may train.
         lock: guards all that is here, and the state, goal, lease and owner of every run; told when any changes.
@@ -34,8 +40,9 @@ class Turns:
         is_closing: whether the server ends, so that no run goes on.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, make_room: Callable[[Run, bool], bool]) -> None:
         self.limits = limits
+        self._make_room = make_room
         self.lock = threading.Condition()
         self.queue: list[Run] = []
         self.held: set[Run] = set()
@@ -51,11 +58,33 @@ class Turns:
         if before is RunState.WAITING:
             self.queue.remove(run)
         if to is RunState.WAITING:
-            self.queue.append(run)
+            self._line_up(run)
             self._start_workers()
         steps = run.request.training.max_steps
         _log.info("run=%s %s models=%d step=%d of=%d", run.key, to, len(run.members), run.step, steps)
         self.lock.notify_all()
+
+    def _line_up(self, run: Run) -> None:
+        """Put a run in the queue: turns go round by address, and by arrival among the runs of one."""
+        rounds: Counter[str] = Counter()
+        own_round = sum(other.address == run.address for other in self.queue)
+        for place, other in enumerate(self.queue):
+            if rounds[other.address] > own_round:
+                self.queue.insert(place, run)
+                return
+            rounds[other.address] += 1
+        self.queue.append(run)
+
+    def pause_the_left(self) -> None:
+        """Take those runs out of the queue that nobody watches; the caller holds the lock."""
+        for run in list(self.queue):
+            if run.lease.is_left(self.limits):
+                self.pause_left(run)
+
+    def pause_left(self, run: Run) -> None:
+        """Pause a run that nobody watches, until somebody does; the caller holds the lock."""
+        run.lease.has_ended = True
+        self.move(run, RunState.PAUSED, "Paused, because nobody was watching.")
 
     def place_of(self, run: Run) -> tuple[int, float | None]:
         """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
@@ -83,13 +112,9 @@ class Turns:
 
     def take(self) -> Run | None:
         """Wait for a run to train, and hold it; None when there will be no more."""
-
-        def next_run() -> Run | None:
-            return next((run for run in self.queue if run not in self.held), None)
-
         with self.lock:
-            self.lock.wait_for(lambda: self.is_closing or next_run() is not None)
-            run = next_run()
+            while (run := self._next()) is None and not self.is_closing:
+                self.lock.wait()
             if self.is_closing or run is None:
                 return None
             self.held.add(run)
@@ -97,6 +122,17 @@ class Turns:
                 run.lease.renew()  # that it had to wait is not its watchers' fault
             self.move(run, RunState.RUNNING)
             return run
+
+    def _next(self) -> Run | None:
+        """The first run in the queue for which there is room; the caller holds the lock."""
+        self.pause_the_left()
+        free = [run for run in self.queue if run not in self.held]
+        fitting = next((run for run in free if self._make_room(run, False)), None)
+        if fitting is None and free and not any(run.state is RunState.RUNNING for run in self.held):
+            # Those that have begun and wait fill the memory. One has to go on, and takes little beside what it has.
+            fitting = min(free, key=lambda run: not run.has_models)
+            self._make_room(fitting, True)
+        return fitting
 
     def goes_on(self, run: Run) -> bool:
         """Whether to make another step; if not, the run has its next state already."""
@@ -116,7 +152,7 @@ class Turns:
             return RunState.PAUSED, _RESTARTING
         if run.is_at_goal:
             return RunState.PAUSED, ""
-        if run.lease.has_run_out(self.limits.lease_seconds):
+        if run.lease.has_run_out(self.limits):
             run.lease.has_ended = True
             return RunState.PAUSED, "Paused, because nobody was watching."
         if run.seconds > self.limits.most_seconds:

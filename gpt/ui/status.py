@@ -36,7 +36,7 @@ def status_page(runs: Runs) -> str:
         ("runs in the queue", sum(run.state == "waiting" for run in every)),
         ("runs paused", sum(run.state == "paused" for run in every)),
         ("runs remembered", len(every)),
-        ("runs watched in the last minute", sum(now - run.lease.last_watched < 60 for run in every)),
+        ("runs watched in the last minute", sum(now - run.lease.last_sign < 60 for run in every)),
         ("visitors with a run under way", len({run.owner for run in every if not run.is_over})),
         ("memory of runs, by formula", f"{runs.bytes_of_runs() / 1e6:,.0f} MB"),
         ("of at most", f"{runs.limits.most_bytes / 1e6:,.0f} MB"),

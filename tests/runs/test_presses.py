@@ -20,6 +20,12 @@ PRESSES = 25  # of each visitor
 
 
 @pytest.fixture
+def corpus(corpus):
+    """As a text that everybody may have: a run on a visitor's own is theirs alone, see `test_privacy.py`."""
+    return replace(corpus, name="python-docs")
+
+
+@pytest.fixture
 def quick_turns():
     """Threads take turns every 20 microseconds."""
     before = sys.getswitchinterval()

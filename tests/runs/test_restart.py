@@ -164,6 +164,7 @@ def test_while_a_copy_waits(lab, request_for, corpus, hold_at, undisturbed, wait
     expected = undisturbed(Run(request, corpus, ""))
     reached, released = hold_at(Trainer, "_learn", 8)
     run = runs.submit(request, corpus, "ada")
+    run.readers.add("bob")
     assert reached.wait(30)
     answers = []
 

@@ -20,6 +20,12 @@ from gpt.runs.workers import shared_digests
 LONG = 20_000  # steps that no test waits for
 
 
+@pytest.fixture
+def corpus(corpus):
+    """As a text that everybody may have: a run on a visitor's own is theirs alone, see `test_privacy.py`."""
+    return dataclasses.replace(corpus, name="python-docs")
+
+
 def build(config, seed):
     model = GPT2.from_config(config)
     model.initialize(seed)
@@ -80,6 +86,7 @@ def test_a_restart_that_is_refused_leaves_the_run_as_it_was(lab, request_for, co
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.step > 0, "a step")
     waiting = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
+    waiting.lease.open_page()
     with pytest.raises(RunRefused, match="1 runs are waiting already"):
         runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True)
     assert (run.state, runs.find(run.key), run.goal) == (RunState.RUNNING, run, LONG)
@@ -165,6 +172,8 @@ def test_the_queue_is_bounded_and_tells_places(lab, request_for, corpus, wait_un
     wait_until(lambda: first.state == "running", "the first to run")
     second = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
     third = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "cleo")
+    for run in (second, third):
+        run.lease.open_page()
     assert [runs.place_in_queue(run)[0] for run in (first, second, third)] == [0, 1, 2]
     with pytest.raises(RunRefused, match="2 runs are waiting already; try again when some have finished"):
         runs.submit(request_for(max_steps=LONG, seed=3), corpus, "dan")
@@ -184,13 +193,25 @@ def test_a_visitor_has_one_run_at_a_time(lab, request_for, corpus):
 
 
 def test_a_refused_run_does_not_cost_the_visitor_the_one_under_way(lab, request_for, corpus, wait_until):
+    runs = lab(most_waiting=1)
+    run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    wait_until(lambda: run.step > 0, "the run to train")
+    runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob").lease.open_page()
+    with pytest.raises(RunRefused, match="1 runs are waiting already"):
+        runs.submit(request_for(max_steps=LONG, seed=2), corpus, "ada")
+    assert run.state == "running"
+
+
+def test_a_run_in_line_takes_no_memory_until_its_turn(lab, request_for, corpus, wait_until):
     small, large = request_for(max_steps=LONG), request_for("gpt2", "rotary", "modern", max_steps=LONG)
     runs = lab(most_bytes=large.held_bytes + large.working_bytes)
-    run = runs.submit(small, corpus, "ada")
-    wait_until(lambda: run.step > 0, "the run to train")
-    with pytest.raises(RunRefused, match="memory is full"):
-        runs.submit(large, corpus, "ada")
-    assert run.state == "running"
+    first = runs.submit(small, corpus, "ada")
+    wait_until(lambda: first.step > 0, "the run to train")
+    second = runs.submit(large, corpus, "bob")
+    assert second.state == "waiting"
+    runs.stop(first, "ada")
+    wait_until(lambda: second.step > 0, "the other to train, once the first is forgotten")
+    assert runs.find(first.key) is None
 
 
 def test_old_runs_are_forgotten_for_new_ones(lab, request_for, corpus, wait_until):
@@ -366,7 +387,7 @@ def test_a_run_pauses_soon_after_the_last_page_that_shows_it_is_gone(lab, reques
         with runs.watching(run):
             wait_until(lambda: run.step > 0, "it to start")
         assert run.lease.watchers == 1
-        assert run.lease.last_watched > time.monotonic() - 10  # one page is still there
+        assert run.lease.last_sign > time.monotonic() - 10  # one page is still there
     left = time.monotonic()
     wait_until(lambda: run.state == "paused", "it to pause")
     assert time.monotonic() - left < 30  # half of the lease; tests/reliability/leaving.py measures it
@@ -393,11 +414,11 @@ def test_a_run_whose_visitor_left_the_queue_takes_no_worker(lab, request_for, co
 def test_a_run_that_is_watched_goes_on(lab, request_for, corpus, wait_until):
     runs = lab(lease_seconds=0.5)
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
-    started = run.lease.last_watched
+    started = run.lease.last_sign
 
     def outlived() -> bool:
         runs.watched(run)
-        return run.lease.last_watched - started > 1.0
+        return run.lease.last_sign - started > 1.0
 
     wait_until(outlived, "two leases to pass")
     assert run.state == "running"
@@ -586,8 +607,59 @@ def test_others_who_ask_for_a_paused_run_get_a_copy_that_goes_on(lab, request_fo
 def test_a_paused_run_that_its_owner_has_left_passes_to_whoever_asks(lab, request_for, corpus, wait_until):
     runs = lab()
     run = _paused(runs, request_for, corpus, wait_until)
-    run.lease.last_watched -= runs.limits.lease_seconds + 1
+    run.lease.last_sign -= runs.limits.lease_seconds + 1
     before = run.step
     assert runs.submit(request_for(max_steps=LONG), corpus, "bob") is run
     assert run.owner == "bob"
     wait_until(lambda: run.step > before, "more steps")
+
+
+# --- Those that nobody watches give way, also in line ---
+
+
+def test_a_run_in_line_that_nobody_watches_is_passed_over_and_goes_on_when_watched(
+    lab, request_for, corpus, wait_until
+):
+    runs = lab(unwatched_seconds=0.3)
+    first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    left = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
+    watched = runs.submit(request_for(max_steps=LONG, seed=2), corpus, "cleo")
+    with runs.watching(watched):
+        wait_until(lambda: watched.state == "running", "the watched one to be trained")
+        assert (first.state, left.state) == ("paused", "paused")
+        with runs.watching(left):
+            assert left.state == "waiting"
+
+
+def test_the_unwatched_give_way_to_a_newcomer_where_the_line_is_full(lab, request_for, corpus, wait_until):
+    runs = lab(most_waiting=3)
+    runs.submit(request_for(max_steps=LONG), corpus, "ada").lease.open_page()
+    wait_until(lambda: not runs._turns.queue, "the first to be trained")
+    line = [runs.submit(request_for(max_steps=LONG, seed=n), corpus, f"visitor {n}") for n in range(1, 4)]
+    line[0].lease.open_page()
+    newcomer = runs.submit(request_for(max_steps=LONG, seed=4), corpus, "dan")
+    assert [run.state for run in (*line, newcomer)] == ["waiting", "paused", "waiting", "waiting"]
+
+
+def test_one_address_cannot_fill_the_line_and_turns_go_round_by_address(lab, request_for, corpus, wait_until):
+    runs = lab(most_waiting_of_address=3)
+    runs.submit(request_for(max_steps=LONG), corpus, "ada").lease.open_page()
+    wait_until(lambda: not runs._turns.queue, "the first to be trained")
+    for number in range(1, 4):
+        run = runs.submit(request_for(max_steps=LONG, seed=number), corpus, f"{number}", address="192.0.2.1")
+        run.lease.open_page()
+    with pytest.raises(RunRefused, match="3 runs are waiting already"):
+        runs.submit(request_for(max_steps=LONG, seed=9), corpus, "9", address="192.0.2.1")
+    other = runs.submit(request_for(max_steps=LONG, seed=5), corpus, "dan", address="192.0.2.2")
+    assert [run.address for run in runs._turns.queue] == [f"192.0.2.{n}" for n in (1, 2, 1, 1)]
+    assert runs.place_in_queue(other)[0] == 2
+
+
+def test_what_nobody_looks_at_is_forgotten_first(lab, request_for, corpus, wait_until):
+    runs = lab(most_kept=2, unwatched_seconds=0.2)
+    done = [runs.submit(request_for(seed=seed, max_steps=2), corpus, f"visitor {seed}") for seed in range(2)]
+    wait_until(lambda: all(run.is_over for run in done), "both to end")
+    time.sleep(0.3)
+    runs.watched(done[0])
+    newest = runs.submit(request_for(seed=3, max_steps=2), corpus, "visitor 3")
+    assert runs.all_runs() == [done[0], newest]

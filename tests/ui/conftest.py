@@ -36,7 +36,7 @@ def make_runs() -> Iterator[Callable[..., Runs]]:
     made = []
 
     def make(**limits: Any) -> Runs:
-        made.append(Runs(Limits(**limits)))
+        made.append(Runs(Limits(**({"unwatched_seconds": 60.0} | limits))))
         return made[-1]
 
     yield make

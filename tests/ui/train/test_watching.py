@@ -36,10 +36,10 @@ def test_a_page_has_one_watch(train_tab: TrainHandlers, start: Callable[..., Run
 
 def test_a_page_hears_how_far_its_run_is(train_tab: TrainHandlers, start: Callable[..., Run]) -> None:
     run = start(steps=FOREVER)
-    before = run.lease.last_watched
+    before = run.lease.last_sign
     first = train_tab.still_watching(run.key)
     assert first is not None
-    assert run.lease.last_watched >= before
+    assert run.lease.last_sign >= before
     train_tab.stop(ANNA, run.key)
     later = train_tab.still_watching(run.key)
     assert later is not None
