@@ -22,6 +22,10 @@ class Limits:
         most_waiting_of_address: runs in the queue that were asked for from one address; a class may share one.
         lease_seconds: how long a run goes on when pages show it and none gives a sign.
         unwatched_seconds: how long a run goes on, or waits, when no page shows it.
+        pages_of_address: pages open at one address.
+        calls_of_page: calls of one page that are not answered yet.
+        calls_of_address: the same, of all pages at one address.
+        running_of_page: calls of one page that are answered at the same time by one function.
     """
 
     workers: int = 1
@@ -36,6 +40,10 @@ class Limits:
     most_waiting_of_address: int = 32
     lease_seconds: float = 60.0
     unwatched_seconds: float = 8.0
+    pages_of_address: int = 100
+    calls_of_page: int = 24
+    calls_of_address: int = 240
+    running_of_page: int = 3
 
 
 LAPTOP = Limits()
@@ -59,8 +67,14 @@ CLASSROOM = Limits(
 # --- The same everywhere --------------------------------------------------------------------------------------------
 
 LARGEST_UPLOAD = 8_000_000  # bytes of a file
+MOST_FILES_AT_ONCE = 1  # in one upload
 MOST_UPLOADS = 24  # checkpoints held in memory; the oldest is forgotten first
 LARGEST_OWN_TEXT = 2_000_000  # characters to learn from
+LARGEST_REQUEST = 4 * LARGEST_OWN_TEXT + 200_000  # bytes: such a text, and the other controls
+MOST_BYTES_UNDER_WAY = 64_000_000  # of all requests that are arriving or are taken in
+MOST_BYTES_OF_CALLS = 64_000_000  # of all calls that are not answered yet
+MOST_BYTES_OF_FILES = 160_000_000  # uploaded, or prepared to be taken home
+MOST_FILE_SECONDS = 3600.0  # that such a file is kept at most
 LONGEST_BEGINNING = 200  # characters whose continuation is guessed beside a chart
 MOST_IDLE_SECONDS = 600.0  # after which a page that watches a paused run is let go
 
@@ -78,4 +92,15 @@ LONGEST_TIMING_QUEUE = 24  # who may wait to measure
 LARGEST_TIMED_WINDOW = 1024  # keys
 MOST_CACHED_TOKENS = 300  # that each model writes while its cache is measured
 
-MOST_SESSIONS = 200  # pages whose state is kept, and threads that serve them
+MOST_SESSIONS = 200  # pages open at the same time
+MOST_CALLS = 480  # of all pages, not answered yet
+
+# How many calls of each kind are answered at the same time. All together are fewer than the threads, so that no kind
+# keeps another waiting. Most streams and presses take no thread at all while they wait.
+MOST_WATCHING = 160
+MOST_WRITING = 64
+MOST_MEASURING = 32
+MOST_PRESSES = 32
+MOST_PROBING = 2
+MOST_OF_ANY_OTHER = 8
+MOST_THREADS = 480

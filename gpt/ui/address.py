@@ -16,6 +16,7 @@ import gradio as gr
 from gpt.runs.limits import LONGEST_PROMPT, MOST_COMPARED
 from gpt.ui.compare.settings import LARGEST_SEED, LENGTHS, SECOND_TEMPERATURES, TEMPERATURES, TOP_KS, TOP_PS, VIEWS
 from gpt.ui.requests import require_choice, require_number, require_text, require_whole
+from gpt.ui.turns import PRESSES
 
 TABS = ("train", "compare", "attention", "cost")
 _LONGEST_NAME = 80  # of a model or a run
@@ -108,7 +109,7 @@ def set_controls(page: gr.Blocks, controls: Mapping[str, Any]) -> None:
         list(controls.values()),
         api_visibility="private",
         show_progress="hidden",
-        concurrency_limit=None,
+        **PRESSES,
     )
 
 

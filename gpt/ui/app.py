@@ -8,20 +8,22 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
-from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, Limits
+from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, MOST_THREADS, Limits
 from gpt.runs.scheduler import Runs
 from gpt.ui import address
 from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
 from gpt.ui.cost.tab import build_cost_tab
-from gpt.ui.headers import SecurityHeaders
+from gpt.ui.door.door import Door
+from gpt.ui.door.files import files_of_process
+from gpt.ui.door.hosts import trusted_hosts
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
@@ -43,7 +45,8 @@ def create_demo(
     """
     runs = Runs(limits)
     atexit.register(runs.close)  # a trainer in the middle of a step would otherwise bring the process down
-    catalogue = Catalogue(models_folder, runs)
+    door = Door(runs, files_of_process())
+    catalogue = Catalogue(models_folder, runs, door.visitors)
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
         join = "" if join_address is None else f"<p id='join'>Join at <b>{html.escape(join_address)}</b></p>"
         gr.HTML(
@@ -53,21 +56,21 @@ def create_demo(
         seen = gr.State([])
         with gr.Tabs() as tabs:
             with gr.Tab("Train", id="train"):
-                build_train_tab(demo, runs, catalogue, seen)
+                build_train_tab(demo, runs, catalogue, door, seen)
             with gr.Tab("Compare", id="compare") as compare:
                 in_address = build_compare_tab(compare, catalogue, seen)
             with gr.Tab("Attention", id="attention") as attention:
-                build_attention_tab(attention, catalogue, seen)
+                build_attention_tab(attention, catalogue, door.files, seen)
             with gr.Tab("Cost", id="cost") as cost:
                 build_cost_tab(cost, catalogue, seen)
         address.set_controls(demo, {"tab": tabs, **in_address})
         demo.load(None, js=address.keep_tab(), api_visibility="private")
-    demo.runs = runs  # for `launch`
-    # Each function bounds its own queue, and a full one must not turn away the others.
-    return demo.queue(max_size=None, default_concurrency_limit=8)
+    door.line_up(demo)
+    demo.runs, demo.door = runs, door  # for `launch`
+    return demo
 
 
-def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
+def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[str] = (), **options: Any) -> Any:
     """Show the page, with the settings this lab needs, until the process is told to end.
 
     PyTorch takes longer to load than all the rest, so that is left until the page answers.
@@ -75,9 +78,13 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
     Args:
         demo: the page, as `create_demo` built it.
         keeps_runs: whether runs under way outlast a restart on the same port, in the user's cache folder.
+        more_hosts: names by which the lab may be called, beside this machine's own.
         options: go to `gr.Blocks.launch`; with `prevent_thread_lock` the page is left open and this returns at once.
     """
     returns_at_once = options.pop("prevent_thread_lock", False)
+    runs: Runs = demo.runs  # type: ignore[attr-defined]
+    door: Door = demo.door  # type: ignore[attr-defined]
+    hosts = trusted_hosts([*more_hosts, options.get("server_name")], is_shared=bool(options.get("share")))
     shown = demo.launch(
         prevent_thread_lock=True,
         theme=page_theme(),
@@ -85,16 +92,16 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, **options: Any) -> Any:
         head=f"<script>{_STREAM_GUARD.read_text(encoding='utf-8')}</script>",
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
-        max_threads=MOST_SESSIONS,  # of all running events together: each viewer holds one
+        max_threads=MOST_THREADS,  # of all running events together
         state_session_capacity=MOST_SESSIONS,
         enable_monitoring=False,
         show_error=False,  # what is not meant for visitors stays in the log
         max_file_size=LARGEST_UPLOAD,
         ssr_mode=False,
-        app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
+        app_kwargs={"middleware": door.middleware(hosts), "openapi_url": None},
         **options,
     )
-    runs: Runs = demo.runs  # type: ignore[attr-defined]
+    door.bound_connections(demo.server)
     add_status_page(demo, runs)
     archive = _archive(demo.server_port) if keeps_runs else None
     runs.warm_up(archive)

@@ -16,8 +16,10 @@ from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
 from gpt.data.tokenizer import Tokenizer
 from gpt.model.config import VARIANTS, variant_name
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_COMPARED, MOST_UPLOADS
+from gpt.runs.request import NotYourText
 from gpt.runs.run import Member, Run
 from gpt.runs.scheduler import Runs
+from gpt.ui.door.visitors import Visitors
 from gpt.ui.limiter import COMPUTING
 
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
@@ -64,11 +66,13 @@ class Catalogue:
     Args:
         folder: where the shipped checkpoints lie.
         runs: the server's runs.
+        visitors: who asks: a model that has learned somebody's own text is theirs alone.
     """
 
-    def __init__(self, folder: Path, runs: Runs) -> None:
+    def __init__(self, folder: Path, runs: Runs, visitors: Visitors) -> None:
         self._folder = folder
         self._runs = runs
+        self._visitors = visitors
         names = list_checkpoints(folder)
         self.shipped = sorted(names, key=lambda name: [*VARIANTS, name].index(name))  # gpt2 first, the rest after it
         self._checkpoints: dict[str, Checkpoint] = {}
@@ -87,7 +91,7 @@ class Catalogue:
         own: list[tuple[str, str]] = []
         for item in reversed(seen if isinstance(seen, list) else []):
             run = self._runs.find(item) if isinstance(item, str) else None
-            if run is not None:
+            if run is not None and run.may_read(self._visitors.here()):
                 own += _run_choices(run, snapshots)
             elif item in self._uploads:
                 own.append((f"{self._uploads[item].label}, uploaded", item))
@@ -228,6 +232,8 @@ class Catalogue:
         return self._in_use.setdefault(("shipped", name, str(step)), ready)
 
     def _of_run(self, run: Run, member: Member, step: int | None) -> ReadyModel:
+        if not run.may_read(self._visitors.here()):
+            raise NotYourText
         if member.best is None:
             raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
         label = f"{member_label(run, member)} (run {run.key[:4]})"

@@ -6,7 +6,6 @@ Gradio checks the ranges of sliders and the choices of lists; everything else ma
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,13 +108,6 @@ def require_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r:.80}; give true or false")
     return value
-
-
-def visitor_of(secret: Any) -> str:
-    """Who is asking, by the secret kept in their browser; a new one for a newcomer, for the page to keep."""
-    if isinstance(secret, str) and 16 <= len(secret) <= 64:
-        return secret
-    return secrets.token_hex(16)
 
 
 @contextmanager

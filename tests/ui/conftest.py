@@ -9,13 +9,15 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from served import ANNA, controls, save_small_models, serve
+from served import ANNA, BEN, controls, save_small_models, serve
 
 from gpt.runs.limits import Limits
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.app import create_demo
 from gpt.ui.catalogue import Catalogue
+from gpt.ui.door.files import Files
+from gpt.ui.door.visitors import Visitors
 from gpt.ui.train.handlers import TrainHandlers
 
 
@@ -51,15 +53,32 @@ def runs(make_runs: Callable[..., Runs]) -> Runs:
 
 
 @pytest.fixture
-def catalogue(models_folder: Path, runs: Runs) -> Catalogue:
-    """The small checkpoints, and the models of `runs`."""
-    return Catalogue(models_folder, runs)
+def visitors(runs: Runs) -> Visitors:
+    """Who they belong to; ANNA and BEN have been here before."""
+    visitors = Visitors(runs)
+    for secret in (ANNA, BEN):
+        visitors._handed_out[secret] = None
+    return visitors
 
 
 @pytest.fixture
-def train_tab(runs: Runs, catalogue: Catalogue) -> TrainHandlers:
+def files(tmp_path: Path) -> Iterator[Files]:
+    """Where files to take home are prepared."""
+    files = Files(tmp_path)
+    yield files
+    files.close()
+
+
+@pytest.fixture
+def catalogue(models_folder: Path, runs: Runs, visitors: Visitors) -> Catalogue:
+    """The small checkpoints, and the models of `runs`."""
+    return Catalogue(models_folder, runs, visitors)
+
+
+@pytest.fixture
+def train_tab(runs: Runs, catalogue: Catalogue, visitors: Visitors, files: Files) -> TrainHandlers:
     """The Train tab's handlers."""
-    return TrainHandlers(runs, catalogue)
+    return TrainHandlers(runs, catalogue, visitors, files)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from gpt.checkpoints.folder import load_snapshot
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.door.visitors import Visitors
 
 
 def test_shipped_models_are_there_at_once(catalogue: Catalogue) -> None:
@@ -53,9 +54,9 @@ def test_a_shipped_model_can_be_seen_on_its_way(catalogue: Catalogue, models_fol
     assert catalogue.steps("shipped/gpt2") == []
 
 
-def test_an_empty_folder_has_no_models(tmp_path: Path, runs: Runs) -> None:
+def test_an_empty_folder_has_no_models(tmp_path: Path, runs: Runs, visitors: Visitors) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        assert Catalogue(folder, runs).choices([]) == []
+        assert Catalogue(folder, runs, visitors).choices([]) == []
 
 
 @pytest.mark.parametrize(

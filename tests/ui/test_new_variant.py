@@ -16,6 +16,8 @@ from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.cost.parts_view import variants_at
+from gpt.ui.door.door import Door
+from gpt.ui.door.files import Files
 from gpt.ui.sizes import SMALL
 from gpt.ui.theme import stylesheet, variant_style
 from gpt.ui.train.tab import build_train_tab
@@ -59,9 +61,9 @@ def test_it_is_coloured() -> None:
     assert {line.get_color() for line in figure.axes[0].lines} == {"#123456"}
 
 
-def test_it_is_offered(runs: Runs, catalogue: Catalogue) -> None:
+def test_it_is_offered(runs: Runs, catalogue: Catalogue, files: Files) -> None:
     with gr.Blocks() as page:
-        build_train_tab(page, runs, catalogue, gr.State([]))
+        build_train_tab(page, runs, catalogue, Door(runs, files), gr.State([]))
     offered = [block.choices for block in page.blocks.values() if isinstance(block, gr.CheckboxGroup)]
     assert [(NAME, NAME) in choices for choices in offered] == [True]
     sliders = {block.label: block.info for block in page.blocks.values() if isinstance(block, gr.Slider)}

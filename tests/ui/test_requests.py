@@ -16,7 +16,6 @@ from gpt.ui.requests import (
     require_text,
     require_whole,
     sentence,
-    visitor_of,
 )
 
 CHOICES = {"gpt2": 1, "rotary": 2}
@@ -112,17 +111,6 @@ def test_choices_are_taken_once_each_in_their_order() -> None:
 def test_what_are_no_choices_is_refused(value: Any) -> None:
     with refuses("Variants"), one_sentence():
         require_choices("variants", value, CHOICES)
-
-
-def test_a_visitor_keeps_their_secret() -> None:
-    assert visitor_of("s" * 32) == "s" * 32
-
-
-@pytest.mark.parametrize("value", ["", "short", "x" * 65, None, 7, True, ["s" * 32], {"s": 1}], ids=repr)
-def test_a_newcomer_gets_a_secret_of_their_own(value: Any) -> None:
-    first, second = visitor_of(value), visitor_of(value)
-    assert first != second
-    assert visitor_of(first) == first
 
 
 def test_no_sentence_repeats_a_whole_novel() -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,6 +12,7 @@ import gradio as gr
 from gpt.model.config import GPTConfig
 from gpt.runs.limits import MOST_LOOKS
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.door.files import Files
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import one_sentence, require_text, require_whole, sentence
 
@@ -35,10 +33,10 @@ class AttentionHandlers:
     page is about the same weights, even while these go on learning.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, files: Files) -> None:
         self.catalogue = catalogue
+        self.files = files
         self._looks: OrderedDict[str, Look] = OrderedDict()
-        self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
     def look(self, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
         """Look at a text with one model or two.
@@ -65,8 +63,7 @@ class AttentionHandlers:
         key = secrets.token_hex(8)
         self._looks[key] = look
         while len(self._looks) > MOST_LOOKS:
-            oldest, _ = self._looks.popitem(last=False)
-            shutil.rmtree(Path(self._exports.name) / oldest, ignore_errors=True)
+            self._looks.popitem(last=False)
         steps = self.catalogue.steps(name)
         step = self.catalogue.step_of(name)
         slider = {
@@ -168,11 +165,9 @@ class AttentionHandlers:
         with one_sentence():
             look = self._find(looked)
             head = head_in_text(chosen, look.config)
-            folder = Path(self._exports.name) / self._remembered(looked)[0]
-            folder.mkdir(exist_ok=True)
             with COMPUTING:
                 weights = attention_maps(look.first.model, look.ids[None])[:, 0]
-            files = export_attention(weights, look.config, look.tokens, head, look.first.label, folder)
+            files = export_attention(weights, look.config, look.tokens, head, look.first.label, self.files.new_folder())
             return [str(path) for path in files]
 
     def _find(self, looked: Any) -> Look:

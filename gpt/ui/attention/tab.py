@@ -15,8 +15,10 @@ from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.step_slider import step_slider
+from gpt.ui.door.files import Files
 from gpt.ui.layout import section
 from gpt.ui.requests import leave_checks_to_handlers
+from gpt.ui.turns import PROBES
 
 _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
 _EMPTY = "Press Look: every head's attention over your text will appear here."
@@ -29,15 +31,16 @@ _CHOSEN_HEAD = """(looked, chosen) => {
 }"""
 
 
-def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
+def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: gr.State) -> None:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
         tab: the tab itself, for what happens when it opens.
         catalogue: the models there are.
+        files: where pictures to take home are prepared.
         seen: the keys of the runs this visitor has watched.
     """
-    handlers = AttentionHandlers(catalogue)
+    handlers = AttentionHandlers(catalogue, files)
     choices = catalogue.choices([], snapshots=False)
     with_window = next((name for _, name in choices if name.endswith("sliding-window")), None)
     looked = gr.State(None)
@@ -91,9 +94,9 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     with gr.Accordion("Take home", open=False):
         chosen_head = gr.Textbox("0,0", visible=False)
         export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
-        files = gr.File(label="The large map, all heads, the weights", file_count="multiple", interactive=False)
+        pictures = gr.File(label="The large map, all heads, the weights", file_count="multiple", interactive=False)
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 2, "concurrency_id": "probes"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PROBES}
     private: dict[str, Any] = {**quiet, "api_visibility": "private"}
     leave_checks_to_handlers([name, second, text])
     shown = [drawing, slider, looked]
@@ -114,5 +117,5 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> No
     switches.ablate(handlers.ablate, looked, [switches, following], trigger_mode="multiple", **private)
     reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
     export.click(
-        handlers.export, [looked, chosen_head], files, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
+        handlers.export, [looked, chosen_head], pictures, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
     )

@@ -15,6 +15,7 @@ from gpt.ui.components.next_token import next_token
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
 from gpt.ui.requests import leave_checks_to_handlers
+from gpt.ui.turns import PRESSES, WRITING
 
 _EMPTY_COLUMNS = "Press Generate: what each model writes will appear here, side by side, letter by letter."
 _EXAMPLES = ("ROMEO:", "To be, or not to be", "First Citizen:\n", "The king")
@@ -117,7 +118,8 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
                 read = gr.Button("Read", variant="primary", elem_classes="narrow")
                 reading = surprise_text({"models": [], "empty": EMPTY_READING}, elem_id="surprise")
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRESSES}
+    writes: dict[str, Any] = {"show_progress": "hidden", **WRITING}
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     writing = {"models": names, "prompt": prompt, "leave_out": leave_out, "length": length, "second": second}
     writing |= {**sampling, "seed": seed}
@@ -131,7 +133,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         columns,
         js=address.keep("write", *writing),
         api_name="generate",
-        **quiet,
+        **writes,
     )
     stop.click(None, cancels=generating, api_visibility="private")
     stepping_inputs, stepping_outputs = list(stepping.values()), [bars, stepped]

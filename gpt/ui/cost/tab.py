@@ -15,6 +15,7 @@ from gpt.ui.cost.settings import HEADS, LONGEST, PASSES, WIDTH
 from gpt.ui.layout import section
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.sizes import COUNTED_CONTEXT, COUNTED_CONTEXTS, SIZES, SMALL, TIMED_WINDOW
+from gpt.ui.turns import MEASURING, PRESSES
 
 _EMPTY_PARTS = '{"blocks": [], "empty": "Choose a size: what each part of a model costs will appear here."}'
 
@@ -99,12 +100,13 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
         )
     bars = cost_bars(_EMPTY_PARTS, elem_id="cost-bars")
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRESSES}
+    measures: dict[str, Any] = {"show_progress": "hidden", **MEASURING}
     private: dict[str, Any] = {**quiet, "api_visibility": "private"}
     settings = [window_size, passes, longest]
     parts = [of, context_length, window_size, names]
     leave_checks_to_handlers([*settings, names, of, context_length])
-    measure.click(handlers.measure_time, settings, times, api_name="measure_time", **quiet)
+    measure.click(handlers.measure_time, settings, times, api_name="measure_time", **measures)
     stop.click(handlers.stop, None, None, queue=False, **private)
     gr.on(
         [window_size.release, passes.input, longest.input],
@@ -114,7 +116,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
         trigger_mode="always_last",
         **private,
     )
-    generating = generate.click(handlers.measure_cache, names, cache, api_name="measure_cache", **quiet)
+    generating = generate.click(handlers.measure_cache, names, cache, api_name="measure_cache", **measures)
     names.input(handlers.preview_cache, names, cache, cancels=generating, trigger_mode="always_last", **private)
     gr.on(
         [of.input, context_length.input, window_size.release],

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gpt.runs.limits import LONGEST_BEGINNING, MOST_IDLE_SECONDS
-from gpt.runs.request import NotYourRun
+from gpt.runs.request import NotYourRun, NotYourText
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui import address
 from gpt.ui.catalogue import Catalogue
-from gpt.ui.requests import one_sentence, require_text, require_whole, sentence, visitor_of
+from gpt.ui.door.asking import asking
+from gpt.ui.door.files import Files
+from gpt.ui.door.visitors import Visitors
+from gpt.ui.requests import one_sentence, require_text, require_whole, sentence
 from gpt.ui.train.settings import MOST_STEPS, TrainSettings
 from gpt.ui.train.texts import corpus_for
 from gpt.ui.train.views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
@@ -32,12 +33,13 @@ HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 class TrainHandlers:
     """What the tab's buttons do; plain functions of the controls' values, so that tests can call them."""
 
-    def __init__(self, runs: Runs, catalogue: Catalogue) -> None:
+    def __init__(self, runs: Runs, catalogue: Catalogue, visitors: Visitors, files: Files) -> None:
         self.runs = runs
         self.catalogue = catalogue
+        self.visitors = visitors
+        self.files = files
         self.watches = Watches()
         self._presses = itertools.count(1)
-        self._exports = tempfile.TemporaryDirectory(prefix="gpt-lab-")  # gone with the process
 
     def train(self, secret: Any, seen: Any, *controls: Any) -> tuple[Any, ...]:
         """Start or join the run that the controls describe.
@@ -45,11 +47,11 @@ class TrainHandlers:
         Returns:
             The run's key for the page to watch, the runs this visitor has seen, and the secret they are known by.
         """
-        visitor = visitor_of(secret)
+        visitor = self.visitors.who(secret)
         with one_sentence():
             settings = TrainSettings(*controls)
             corpus, notice = corpus_for(settings)
-            run = self.runs.submit(settings.request(corpus), corpus, visitor)
+            run = self.runs.submit(settings.request(corpus), corpus, visitor, address=asking().address)
         if notice:
             gr.Warning(notice, title="Another text")
         return *self._show(run, seen), visitor
@@ -61,7 +63,7 @@ class TrainHandlers:
         the shipped models learned.
         """
         link = address.read(dict(request.query_params))
-        run = self.runs.find(link.get("run", "")) or self.runs.under_way(visitor_of(secret))
+        run = self.runs.find(link.get("run", "")) or self.runs.under_way(self.visitors.recognise(secret))
         if run is None:
             return gr.skip(), gr.skip(), *shipped_view(self.catalogue)
         return *self._show(run, seen, hands_off=link.get("hands") == "off"), gr.skip(), gr.skip()
@@ -94,7 +96,7 @@ class TrainHandlers:
                     now = (run.version, run.state, run_sentence(run, self.runs) if run.state == "waiting" else "")
                     if now != shown:
                         buttons = _buttons(run.state, hands_off) if now[1] != shown_state else [gr.skip()] * 4
-                        yield run_chart(run), run_panel_value(run, self.runs), *buttons
+                        yield *self._view(run), *buttons
                         if run.is_over and now == (run.version, run.state, ""):
                             return
                         shown, shown_state, idle = now, now[1], 0.0
@@ -111,6 +113,10 @@ class TrainHandlers:
         self.runs.watched(run)
         return run.version
 
+    def _view(self, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The chart and the panel, without what is not for whoever asks."""
+        return run_chart(run), run_panel_value(run, self.runs, may_read=run.may_read(self.visitors.here()))
+
     def nothing_watched(self) -> tuple[Any, ...]:
         """The view before anything is trained."""
         return *shipped_view(self.catalogue), *_buttons("", hands_off=False)
@@ -120,12 +126,13 @@ class TrainHandlers:
 
         A watcher gets a copy of their own to do so with.
         """
-        visitor = visitor_of(secret)
+        visitor = self.visitors.who(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
             if run.state == "done":
                 more = run.request.training.max_steps + require_whole("steps", steps, 1, MOST_STEPS)
-                run = self.runs.copy(run, visitor, training=replace(run.request.training, max_steps=more))
+                training = replace(run.request.training, max_steps=more)
+                run = self.runs.copy(run, visitor, training=training, address=asking().address)
             else:
                 resume = run.state == "paused"
                 try:
@@ -136,7 +143,7 @@ class TrainHandlers:
 
     def step_once(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
         """Train one step and hold; a watcher gets a copy of their own to do so with."""
-        visitor = visitor_of(secret)
+        visitor = self.visitors.who(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
             try:
@@ -155,23 +162,21 @@ class TrainHandlers:
         with one_sentence():
             run = self._run_in_hand(watched)
             try:
-                self.runs.stop(run, visitor_of(secret))
+                self.runs.stop(run, self.visitors.recognise(secret))
             except NotYourRun:
                 return *self.nothing_watched(), ""
-        view = run_chart(run), run_panel_value(run, self.runs), *_buttons(run.state, hands_off=False)
-        return *view, gr.skip()
+        return *self._view(run), *_buttons(run.state, hands_off=False), gr.skip()
 
     def restart(self, secret: Any, seen: Any, watched: Any) -> tuple[Any, ...]:
         """Train the run again from the start, with the same seed."""
-        visitor = visitor_of(secret)
+        visitor = self.visitors.who(secret)
         with one_sentence():
-            run = self._run_in_hand(watched)
-            run = self.runs.submit(replace(run.request, copy_of=""), run.corpus, visitor, restart=True)
+            run = self.runs.again(self._run_in_hand(watched), visitor, address=asking().address)
         return *self._show(run, seen), visitor
 
     def branch(self, secret: Any, seen: Any, watched: Any, *controls: Any) -> tuple[Any, ...]:
         """Go on from the run's present state, in a copy, with the training settings that the controls say now."""
-        visitor = visitor_of(secret)
+        visitor = self.visitors.who(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
             wanted = TrainSettings(*controls).request(run.corpus)
@@ -182,7 +187,7 @@ class TrainHandlers:
                     "a branch keeps its models and its seed; change only steps, batch size or learning rate, "
                     "or press Train to start again"
                 )
-            run = self.runs.copy(run, visitor, training=wanted.training)
+            run = self.runs.copy(run, visitor, training=wanted.training, address=asking().address)
         return *self._show(run, seen), visitor
 
     def export(self, watched: Any) -> list[str]:
@@ -193,9 +198,9 @@ class TrainHandlers:
             run = self._run_in_hand(watched, hands_off=True)
             if not any(member.events for member in run.members):
                 raise ValueError("this run has not begun yet; wait for its first point")
-            folder = Path(self._exports.name) / run.key
-            folder.mkdir(exist_ok=True)
-            return [str(path) for path in export_run(run, folder)]
+            if not run.may_read(self.visitors.here()):
+                raise NotYourText
+            return [str(path) for path in export_run(run, self.files.new_folder())]
 
     def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
         """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""
@@ -226,7 +231,7 @@ class TrainHandlers:
         return run
 
     def _own_copy(self, run: Run, visitor: str, *, play: bool) -> Run:
-        copied = self.runs.copy(run, visitor, play=play)
+        copied = self.runs.copy(run, visitor, play=play, address=asking().address)
         gr.Info("Somebody else started that run, so this is now your own copy of it.", title="Your copy")
         return copied
 

@@ -16,6 +16,7 @@ from gpt.training.recipes import RECIPES
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
+from gpt.ui.door.door import Door
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.sizes import (
     LARGEST_TRAINED_WINDOW,
@@ -28,20 +29,22 @@ from gpt.ui.sizes import (
 from gpt.ui.train.handlers import TrainHandlers
 from gpt.ui.train.settings import OWN_TEXT, PRESETS, Preset, TrainSettings
 from gpt.ui.train.texts import preview_text, read_upload
+from gpt.ui.turns import PRESSES, WATCHING
 
 _OPENING = "Fetching how the models that ship with the lab learned…"
 
 
-def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.State) -> None:
+def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, door: Door, seen: gr.State) -> None:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
         page: the page, for what happens when it opens.
         runs: the server's runs.
         catalogue: the models there are to look at.
+        door: who the visitors are, and where their files lie.
         seen: the keys of the runs this visitor has watched, shared with the other tabs.
     """
-    handlers = TrainHandlers(runs, catalogue)
+    handlers = TrainHandlers(runs, catalogue, door.visitors, door.files)
     secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
 
     # The page calls these two by themselves, with one object each.
@@ -81,9 +84,10 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, seen: gr.
     watched = gr.Textbox(visible="hidden", label="run", elem_id="watched-run")
 
     view = [chart, panel, train, pause, step, stop]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
-    watched.change(handlers.watch, watched, view, trigger_mode="multiple", api_name="watch", **quiet)
-    panel.watch_again(handlers.watch, watched, view, trigger_mode="multiple", api_visibility="private", **quiet)
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRESSES}
+    watching: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **WATCHING}
+    watched.change(handlers.watch, watched, view, api_name="watch", **watching)
+    panel.watch_again(handlers.watch, watched, view, api_visibility="private", **watching)
     leave_checks_to_handlers(controls.values())
     hand = [secret, seen, watched]
     settings = list(controls.values())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gpt.training.state import TrainEvent
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
+_NOT_YOUR_TEXT = " What its models write is shown to those whose text it learns from."
 _NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wide, context 64), from its README
 _EMPTY = "Press Train: the loss of each variant will be drawn here, step by step."
 
@@ -93,18 +94,26 @@ def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
     return value | {"models": models, "proof": []}
 
 
-def run_panel_value(run: Run, runs: Runs) -> dict[str, Any]:
-    """The panel under a run's chart, as it is now."""
+def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str, Any]:
+    """The panel under a run's chart, as it is now.
+
+    Args:
+        run: the run.
+        runs: all of them, for its place in the queue.
+        may_read: whether what its models write is shown: they may have learned it by heart from somebody's own text.
+    """
     styles = _styles(run)
     version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
-        "sentence": run_sentence(run, runs),
+        "sentence": run_sentence(run, runs) + ("" if may_read else _NOT_YOUR_TEXT),
         "is_error": run.state == "failed",
         "share": run.step / run.request.training.max_steps,
         "run": run.key,
         "version": version,
         "models": [
-            _model_view(label, members[0].config, *(list(member.events) for member in members)) | styles[label]
+            _model_view(label, members[0].config, *(list(member.events) for member in members))
+            | styles[label]
+            | ({} if may_read else {"samples": []})
             for label, members in _by_label(run).items()
         ],
         "proof": _proof(run),

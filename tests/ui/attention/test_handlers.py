@@ -23,14 +23,16 @@ from gpt.runs.scheduler import Runs
 from gpt.ui.attention import handlers
 from gpt.ui.attention.handlers import AttentionHandlers, head_in_text
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.door.files import Files
+from gpt.ui.door.visitors import Visitors
 
 TEXT = "The lazy dog dreams, and runs."
 
 
 @pytest.fixture
-def attention_tab(catalogue: Catalogue) -> AttentionHandlers:
+def attention_tab(catalogue: Catalogue, files: Files) -> AttentionHandlers:
     """The Attention tab's handlers."""
-    return AttentionHandlers(catalogue)
+    return AttentionHandlers(catalogue, files)
 
 
 def sent(**data: Any) -> Any:
@@ -317,16 +319,11 @@ def test_a_late_answer_does_not_cover_a_newer_look(attention_tab: AttentionHandl
     assert "rows" in json.loads(attention_tab.measure(second)[0])
 
 
-def test_old_looks_are_forgotten_with_their_files(
-    attention_tab: AttentionHandlers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_looks_are_forgotten(attention_tab: AttentionHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "MOST_LOOKS", 2)
     _, _, first = attention_tab.look("shipped/gpt2", "", "T")
-    folder = Path(attention_tab._exports.name) / first[0]
-    folder.mkdir()
     for _ in range(2):
         _, _, last = attention_tab.look("shipped/gpt2", "", "T")
-    assert not folder.exists()
     attention_tab.measure(last)
     with refuses("press Look"):
         attention_tab.measure(first)
@@ -355,8 +352,8 @@ def test_opening_offers_what_was_trained(attention_tab: AttentionHandlers, finis
     assert update.value == "shipped/gpt2"
 
 
-def test_opening_without_models_draws_nothing(tmp_path: Path, runs: Runs) -> None:
-    update, *_ = AttentionHandlers(Catalogue(tmp_path, runs)).opened([], None, "", TEXT)
+def test_opening_without_models_draws_nothing(tmp_path: Path, runs: Runs, visitors: Visitors, files: Files) -> None:
+    update, *_ = AttentionHandlers(Catalogue(tmp_path, runs, visitors), files).opened([], None, "", TEXT)
     assert update.choices == []
 
 

@@ -22,6 +22,7 @@ from served import (
 
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
+from gpt.ui.door.asking import answering
 from gpt.ui.train.handlers import TrainHandlers
 
 
@@ -102,6 +103,7 @@ def test_a_watchers_hand_makes_a_copy(
     wait_until: Callable[..., None],
     button: str,
 ) -> None:
+    running.readers.add(BEN)  # who has the text, too
     watched, seen, secret = press(train_tab, button, BEN, running.key, [running.key])
     copy = runs.find(key_of(watched))
     assert copy is not None
@@ -119,6 +121,15 @@ def test_a_watchers_hand_makes_a_copy(
     wait_until(lambda: copy.state == "paused", "the copy to be held")
 
 
+@pytest.mark.parametrize("button", ["pause", "step_once", "restart", "branch", "export"])
+def test_what_learns_from_somebodys_own_text_is_nobody_elses(
+    train_tab: TrainHandlers, running: Run, runs: Runs, button: str
+) -> None:
+    with answering("another page", "192.0.2.1"), refuses("somebody's own text, so its models"):
+        press(train_tab, button, BEN, running.key, steps=FOREVER)
+    assert runs.all_runs() == [running]
+
+
 def test_without_the_secret_nobody_stops_a_run(train_tab: TrainHandlers, running: Run) -> None:
     for secret in ("", None, 7, [ANNA], "short"):
         train_tab.stop(secret, running.key)
@@ -130,8 +141,9 @@ def test_a_run_in_the_queue_cannot_be_copied_yet(
 ) -> None:
     waiting = start(BEN, steps=FOREVER - 1)
     assert waiting.state == "waiting"
+    waiting.readers.add(ANNA)
     with refuses("has not begun to train yet"):
-        press(train_tab, "pause", "c" * 32, waiting.key)
+        press(train_tab, "pause", ANNA, waiting.key)
     press(train_tab, "pause", BEN, waiting.key)
     assert waiting.state == "paused"
 

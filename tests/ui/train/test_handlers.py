@@ -29,6 +29,8 @@ from served import (
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
+from gpt.ui.door.files import Files
+from gpt.ui.door.visitors import Visitors
 from gpt.ui.train.handlers import TrainHandlers
 
 
@@ -70,8 +72,10 @@ def test_the_runs_seen_are_listed_once_the_latest_last_and_not_without_end(train
     assert seen[-1] == keys[-1]
 
 
-def test_a_lab_without_shipped_models_still_trains(tmp_path: Path, runs: Runs, wait_until: Callable[..., None]) -> None:
-    tab = TrainHandlers(runs, Catalogue(tmp_path, runs))
+def test_a_lab_without_shipped_models_still_trains(
+    tmp_path: Path, runs: Runs, visitors: Visitors, files: Files, wait_until: Callable[..., None]
+) -> None:
+    tab = TrainHandlers(runs, Catalogue(tmp_path / "none", runs, visitors), visitors, files)
     assert chart_labels(tab.nothing_watched()) == []
     watched, _, _ = tab.train(ANNA, [], *controls())
     run = runs.find(key_of(watched))
