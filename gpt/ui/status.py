@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 
 import gradio as gr
@@ -18,7 +17,8 @@ _SECONDS_BETWEEN_LOOKS = 5
 def add_status_page(demo: gr.Blocks, runs: Runs) -> None:
     """Answer /status on a page that has been launched.
 
-    It tells numbers only, no texts of visitors, because everyone who reaches the server may read it.
+    It tells numbers only, no texts and no names of runs, because everyone who reaches the server may read it; where the
+    lab has a password, it is behind that.
     """
 
     async def answer(_: Request) -> HTMLResponse:
@@ -43,8 +43,7 @@ def status_page(runs: Runs) -> str:
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
     under_way = "".join(
-        f"<tr><td>{html.escape(run.key)}</td><td>{run.state}</td>"
-        f"<td>{run.step:,} of {run.request.training.max_steps:,} steps</td><td>{len(run.members)} models</td></tr>"
+        f"<tr><td>{run.state}</td><td>{run.step:,} of {run.request.training.max_steps:,} steps</td><td>{len(run.members)} models</td></tr>"
         for run in every
         if not run.is_over
     )

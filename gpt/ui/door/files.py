@@ -133,10 +133,10 @@ class TidyUploads:
 
 
 def _files_in(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # removed meanwhile
-            if path.is_file():
-                yield path, path.stat()
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # removed meanwhile
+                yield Path(place, name), Path(place, name).stat()
 
 
 def _unlink(path: Path) -> None:

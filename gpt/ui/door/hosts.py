@@ -45,11 +45,11 @@ class Hosts:
 
     def is_own_page(self, origin: str, hosts: Iterable[str]) -> bool:
         """Whether an `Origin` header is the lab's own page, which was asked for under one of these `Host` headers."""
-        page = urlsplit(origin)
-        default = ":443" if page.scheme == "https" else ":80"
-        if any(page.netloc.lower().removesuffix(default) == host.lower().removesuffix(default) for host in hosts):
+        default = ":443" if origin.startswith("https:") else ":80"
+        page = _host_in(origin)
+        if any(page.removesuffix(default) == host.lower().removesuffix(default) for host in hosts):
             return True
-        return self._is_given(_name_of(page.netloc))  # behind a proxy that does not tell the name
+        return self._is_given(_name_of(page))  # behind a proxy that does not tell the name
 
     def _is_given(self, name: str) -> bool:
         return any(name == given or (given.startswith(".") and name.endswith(given)) for given in self._given)
@@ -86,7 +86,7 @@ class TrustedHosts:
     def _check(self, scope: Scope, headers: Headers) -> None:
         called = [host.strip() for name in ("host", "x-forwarded-host") for host in headers.getlist(name)]
         called = [host.strip() for hosts in called for host in hosts.split(",")]
-        for host in [*called, *(urlsplit(url).netloc for url in headers.getlist("x-gradio-server"))]:
+        for host in [*called, *map(_host_in, headers.getlist("x-gradio-server"))]:
             if not self.hosts.knows(host):
                 raise Refusal(
                     400,
@@ -106,10 +106,19 @@ def _is_a_call(path: str) -> bool:
     return path.startswith(("/gradio_api/heartbeat", "/gradio_api/queue", "/gradio_api/call", "/logout"))
 
 
+def _host_in(url: str) -> str:
+    """The host of a URL with its port, in small letters; empty if it has none."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+
+
 def _name_of(host: str) -> str:
     """A host without its port, in small letters."""
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        name, is_closed, _ = host[1:].partition("]")
+        return name.lower() if is_closed else ""
     return host.partition(":")[0].rstrip(".").lower()
 
 
