@@ -43,7 +43,8 @@ def status_page(runs: Runs) -> str:
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
     under_way = "".join(
-        f"<tr><td>{run.state}</td><td>{run.step:,} of {run.request.training.max_steps:,} steps</td><td>{len(run.members)} models</td></tr>"
+        f"<tr><td>{run.state}</td><td>{run.step:,} of {run.request.training.max_steps:,} steps</td>"
+        f"<td>{len(run.members)} models</td></tr>"
         for run in every
         if not run.is_over
     )
