@@ -4,7 +4,7 @@
 tab's `tab.py` is its layout and wiring, `handlers.py` what its controls do, as plain functions of their values, and
 the rest turns results into what `components` draw in the browser. What the tabs share lies beside them: `catalogue`
 (the models there are), `requests` (the check of what arrives), `address` (links), `sizes`, `theme`, and `limiter` and
-`pace`, by which visitors share the machine.
+`pace`, by which visitors share the machine. Everything that a visitor sends comes through the `door`.
 """
 
 import os

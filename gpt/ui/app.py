@@ -23,7 +23,7 @@ from gpt.ui.compare.tab import build_compare_tab
 from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
-from gpt.ui.door.hosts import trusted_hosts
+from gpt.ui.door.hosts import trust_proxies, trusted_hosts
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
@@ -84,7 +84,9 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
     returns_at_once = options.pop("prevent_thread_lock", False)
     runs: Runs = demo.runs  # type: ignore[attr-defined]
     door: Door = demo.door  # type: ignore[attr-defined]
-    hosts = trusted_hosts([*more_hosts, options.get("server_name")], is_shared=bool(options.get("share")))
+    is_shared = bool(options.get("share"))
+    hosts = trusted_hosts([*more_hosts, options.get("server_name")], is_shared=is_shared)
+    trust_proxies(is_shared=is_shared)
     shown = demo.launch(
         prevent_thread_lock=True,
         theme=page_theme(),

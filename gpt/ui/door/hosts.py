@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gpt.ui.door.refusals import Refusal
 
 HOSTS_VARIABLE = "GPT_LAB_HOSTS"
+_PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"  # uvicorn's: the addresses of proxies; by default this machine
 _LOOKING = ("GET", "HEAD", "OPTIONS")
 _OF_SPACES = (".hf.space",)
 _OF_SHARE_LINKS = (".gradio.live",)
@@ -53,6 +54,18 @@ class Hosts:
 
     def _is_given(self, name: str) -> bool:
         return any(name == given or (given.startswith(".") and name.endswith(given)) for given in self._given)
+
+
+def trust_proxies(*, is_shared: bool = False) -> None:
+    """Let a proxy say for whom it asks, if there is one: on a Space, or where the lab goes by a name of its own.
+
+    Otherwise whoever asks could make up where they ask from. Uvicorn reads this when it starts; what is set already
+    stays.
+    """
+    if "SPACE_ID" in os.environ:
+        os.environ.setdefault(_PROXIES_VARIABLE, "*")
+    elif HOSTS_VARIABLE not in os.environ and not is_shared:
+        os.environ.setdefault(_PROXIES_VARIABLE, "")
 
 
 def trusted_hosts(given: Iterable[str | None] = (), *, is_shared: bool = False) -> Hosts:
