@@ -8,6 +8,7 @@ import socket
 
 from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
 from gpt.ui.app import create_demo, launch
+from gpt.ui.listening import CannotListen
 
 PASSWORD_VARIABLE = "GPT_LAB_PASSWORD"
 
@@ -36,14 +37,17 @@ def main() -> None:
     else:
         limits, host, port = (SPACE if "SPACE_ID" in os.environ else LAPTOP), options.host, options.port
         demo = create_demo(limits=limits)
-    launch(
-        demo,
-        server_name=host,
-        server_port=port,
-        share=options.share,
-        keeps_runs=True,
-        auth=(lambda _, given: hmac.compare_digest(given.encode(), password.encode())) if password else None,
-    )
+    try:
+        launch(
+            demo,
+            server_name=host,
+            server_port=port,
+            share=options.share,
+            keeps_runs=True,
+            auth=(lambda _, given: hmac.compare_digest(given.encode(), password.encode())) if password else None,
+        )
+    except CannotListen as error:
+        parser.error(str(error))
 
 
 def own_address() -> str:

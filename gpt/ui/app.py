@@ -24,6 +24,7 @@ from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
 from gpt.ui.door.hosts import trust_proxies, trusted_hosts
+from gpt.ui.listening import bypass_proxies, check_address
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
@@ -80,7 +81,12 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
         keeps_runs: whether runs under way outlast a restart on the same port, in the user's cache folder.
         more_hosts: names by which the lab may be called, beside this machine's own.
         options: go to `gr.Blocks.launch`; with `prevent_thread_lock` the page is left open and this returns at once.
+
+    Raises:
+        CannotListen: the host or the port cannot be had.
     """
+    check_address(options.get("server_name"), options.get("server_port"))
+    bypass_proxies(options.get("server_name"))
     returns_at_once = options.pop("prevent_thread_lock", False)
     runs: Runs = demo.runs  # type: ignore[attr-defined]
     door: Door = demo.door  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from served import serve
 
 import demo
 from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
+from gpt.ui.listening import CannotListen
 
 
 @pytest.fixture
@@ -48,6 +49,18 @@ def test_a_laptop_keeps_to_itself(started):
         "keeps_runs": True,
         "auth": None,
     }
+
+
+def test_what_cannot_listen_is_one_sentence(started, monkeypatch, capsys):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise CannotListen("port 7899 is in use")
+
+    monkeypatch.setattr(demo, "create_demo", lambda **_: "page")
+    monkeypatch.setattr(demo, "launch", refuse)
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--port", "7899"])
+    with pytest.raises(SystemExit, match="2"):
+        demo.main()
+    assert capsys.readouterr().err.endswith("demo.py: error: port 7899 is in use\n")
 
 
 def test_a_space_has_limits_for_strangers(started, monkeypatch):
