@@ -15,6 +15,7 @@ _LARGEST_FILE = 20_000_000  # bytes
 _LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
 _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
 _END_OF_TEXT = "<|endoftext|>"
+_ADDED_TOKENS = "added_tokens.json"
 
 
 class Tokenizer(Protocol):
@@ -113,7 +114,8 @@ class BPETokenizer:
 
     A text is taken as its UTF-8 bytes, so every character has tokens; common sequences of bytes were merged into one
     token, by rules that `tokenizers` applies. A character may be made of several tokens, and a token need not be text
-    by itself: read tokens one by one with `decode_stream`. The text "<|endoftext|>" is one token, as in the original.
+    by itself: read tokens one by one with `decode_stream`. The text "<|endoftext|>" is one token, as in the original,
+    and so is the text of every token that was added later.
 
     Args:
         encoder: a `tokenizers.Tokenizer` with a byte-level BPE; `BPETokenizer.from_folder` makes one.
@@ -139,15 +141,18 @@ class BPETokenizer:
         encoder.no_padding()
         self._encoder = encoder
         self._bytes = [b""] * len(vocabulary)  # of each token
+        added = encoder.get_added_tokens_decoder()  # written as they are, and the others as bytes
         for token, index in vocabulary.items():
-            if all(character in byte_of for character in token):
+            if index not in added and all(character in byte_of for character in token):
                 self._bytes[index] = bytes(byte_of[character] for character in token)
-            else:  # an added token, written as it is
+            else:
                 self._bytes[index] = token.encode("utf-8")
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> BPETokenizer:
         """Read `tokenizer.json`, or else `vocab.json` and `merges.txt`, as Hugging Face publishes GPT-2's.
+
+        Tokens that were added later are in `tokenizer.json`, or in `added_tokens.json` beside the others.
 
         Raises:
             ValueError: the files are not there, too large, damaged, or not those of a byte-level BPE.
@@ -158,8 +163,13 @@ class BPETokenizer:
         if not all((folder / name).is_file() for name in names):
             raise ValueError(f"no tokenizer is in {folder}; put tokenizer.json there, or vocab.json and merges.txt")
         texts = [_read_text(folder / name) for name in names]
+        has_added = (folder / _ADDED_TOKENS).is_file()
+        added = _read_text(folder / _ADDED_TOKENS) if has_added else "{}"
+        names += [_ADDED_TOKENS] if has_added else []
         try:
-            return cls(_whole_encoder(*texts) if is_whole else _encoder_of_parts(*texts))
+            encoder = _whole_encoder(*texts) if is_whole else _encoder_of_parts(*texts)
+            _add_tokens(encoder, added)
+            return cls(encoder)
         except Exception as error:  # `tokenizers` raises plain ones, some of several lines
             why = " ".join(str(error).split())[:200]
             raise ValueError(f"{' with '.join(names)} in {folder} is not sound: {why}") from None
@@ -268,6 +278,21 @@ def _encoder_of_parts(vocabulary: str, merges: str) -> tokenizers.Tokenizer:
         raise ValueError("vocab.json is not an object of tokens and their ids")
     lines = [line.rstrip("\r").partition(" ") for line in merges.split("\n")]
     return _encoder(token_ids, [(left, right) for left, space, right in lines if space and left != "#version:"])
+
+
+def _add_tokens(encoder: tokenizers.Tokenizer, text: str) -> None:
+    """Add the tokens of an added_tokens.json (token -> id) that an encoder does not have as such."""
+    from tokenizers import AddedToken
+
+    token_ids = json.loads(text)
+    if not _is_vocabulary(token_ids):
+        raise ValueError(f"{_ADDED_TOKENS} is not an object of tokens and their ids")
+    known = encoder.get_added_tokens_decoder()
+    new = sorted((index, token) for token, index in token_ids.items() if index not in known)
+    encoder.add_tokens([AddedToken(token, normalized=False) for _, token in new])  # each gets its id, or the next free
+    for token, index in token_ids.items():
+        if encoder.token_to_id(token) != index:
+            raise ValueError(f"{_ADDED_TOKENS} gives {token!r} the id {index:,}, which is taken or leaves ids out")
 
 
 def _is_vocabulary(token_ids: Any) -> TypeGuard[dict[str, int]]:
