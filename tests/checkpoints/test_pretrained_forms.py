@@ -227,18 +227,24 @@ ADDED = st.lists(
 )
 
 
-@given(added=ADDED, form=st.sampled_from(["tokenizer.json", "added_tokens.json", "both"]), text=st.text(max_size=20))
+FORMS = ["tokenizer.json", "added_tokens.json", "tokenizer_config.json", "tokenizer.json and added_tokens.json"]
+
+
+@given(added=ADDED, form=st.sampled_from(FORMS), text=st.text(max_size=20))
 @settings(max_examples=60, deadline=None)
 def test_added_tokens_are_one_token_and_come_back(saved, added, form, text):
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        reference = save_tokenizer(folder, "whole" if form == "both" else "parts")
+        reference = save_tokenizer(folder, "whole" if " and " in form else "parts")
         known = reference.get_vocab()
         new = [token for token in added if token not in known]
         reference.add_tokens([AddedToken(token, normalized=False) for token in new])
         ids = {token: VOCAB_SIZE + number for number, token in enumerate(new)}
         if form == "tokenizer.json":
             reference.save_pretrained(folder)
+        elif form == "tokenizer_config.json":
+            described = {index: {"content": token, "special": False} for token, index in ids.items()}
+            (folder / form).write_text(json.dumps({"added_tokens_decoder": described}))
         else:
             (folder / "added_tokens.json").write_text(json.dumps(ids))
         tokenizer = BPETokenizer.from_folder(folder)
@@ -250,6 +256,17 @@ def test_added_tokens_are_one_token_and_come_back(saved, added, form, text):
         encoded = tokenizer.encode(sample)
         assert encoded == reference(sample).input_ids
         assert tokenizer.decode(encoded) == sample
+
+
+def test_added_tokens_are_found_as_they_are_described(tmp_path):
+    """Such as a <mask> that takes the space before it along."""
+    save_tokenizer(tmp_path, "parts")
+    described = {VOCAB_SIZE: {"content": "<mask>", "lstrip": True, "normalized": False, "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": described}))
+    reference = GPT2TokenizerFast.from_pretrained(tmp_path)
+    ids = BPETokenizer.from_folder(tmp_path).encode("The <mask> fox")
+    assert ids == reference("The <mask> fox").input_ids
+    assert ids == BPETokenizer.from_folder(tmp_path).encode("The<mask> fox")
 
 
 def test_a_model_with_added_tokens_and_padding_writes_them(folder):
@@ -267,17 +284,25 @@ def test_a_model_with_added_tokens_and_padding_writes_them(folder):
     assert_same_logits(model, reference, 321)
 
 
+ADDED_TOKENS, CONFIG = "added_tokens.json", "tokenizer_config.json"
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "content", "message"),
     [
-        ("[]", "added_tokens.json is not an object of tokens and their ids"),
-        ('{"<new>": "320"}', "is not an object of tokens"),
-        ('{"<new>": 321}', "gives '<new>' the id 321, which is taken or leaves ids out"),
-        ('{"<new>": 0}', "gives '<new>' the id 0, which is taken"),
-        ('{"": 320}', "gives '' the id 320"),
-        ("{", "tokenizer.json with added_tokens.json in .* is not sound"),
+        (ADDED_TOKENS, "[]", "added_tokens.json is not an object of tokens and their ids"),
+        (ADDED_TOKENS, '{"<new>": "320"}', "is not an object of tokens"),
+        (ADDED_TOKENS, '{"<new>": 321}', "the added token '<new>' has the id 321, which is taken or leaves ids out"),
+        (ADDED_TOKENS, '{"<new>": 0}', "the added token '<new>' has the id 0, which is taken"),
+        (ADDED_TOKENS, '{"": 320}', "the added token '' has the id 320"),
+        (ADDED_TOKENS, "{", "added_tokens.json with tokenizer_config.json in .* is not sound"),
+        (CONFIG, "[]", "tokenizer_config.json does not describe its added_tokens_decoder as ids and their tokens"),
+        (CONFIG, '{"added_tokens_decoder": {"320": "<new>"}}', "does not describe its added_tokens_decoder"),
+        (CONFIG, '{"added_tokens_decoder": {"320": {}}}', "does not describe its added_tokens_decoder"),
+        (CONFIG, '{"added_tokens_decoder": {"x": {"content": "y"}}}', "tokenizer_config.json in .* is not sound"),
+        (CONFIG, '{"added_tokens_decoder": {"-1": {"content": "y"}}}', "the added token 'y' has the id -1"),
     ],
 )
-def test_added_tokens_that_are_not_sound_are_refused(folder, content, message):
-    (folder / "added_tokens.json").write_text(content)
+def test_added_tokens_that_are_not_sound_are_refused(folder, name, content, message):
+    (folder / name).write_text(content)
     refused(folder, message)
