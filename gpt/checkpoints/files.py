@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +92,18 @@ def check_tensors(
             raise CheckpointError(f"{name}: {tensor} is {dtype} {found_shape}, and config.json asks for {asked}")
 
 
-def read_tensors(path: Path, largest: int) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
+def read_tensors(path: Path, largest: int, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Tensors of a safetensors file: all, or those of these names, which have to be in it.
 
     Raises:
-        CheckpointError: as `read_bytes`, or the file is damaged, or a value in it is not a finite number.
+        CheckpointError: as `read_bytes`, or the file is damaged, or a value in a tensor is not a finite number.
     """
     try:
         tensors = load(read_bytes(path, largest))
     except SafetensorError:
         raise CheckpointError(f"{path.name} is damaged; its tensors cannot be read") from None
+    if names is not None:
+        tensors = {name: tensors[name] for name in names}
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path.name} holds values in {name} that are not finite numbers")

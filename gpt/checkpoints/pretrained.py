@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_json, read_tensors
+from gpt.checkpoints.files import CheckpointError, check_tensors, read_json
+from gpt.checkpoints.shards import SavedWeights, find_weights
 from gpt.data.tokenizer import BPETokenizer
 from gpt.model.config import GPTConfig
 from gpt.model.gpt2 import GPT2
@@ -25,6 +27,7 @@ PRETRAINED = {
 _OWNER = "openai-community"  # of these on the hub
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt")
 _LARGEST_WEIGHTS = 8_000_000_000  # bytes
+_MOST_PADDING = 8192  # rows of an embedding without tokens: up to a multiple of 128 on each of 64 devices
 
 # What our model computes; the first of each is what a config.json means that does not name the field.
 _ONLY = {
@@ -45,7 +48,11 @@ _BLOCK = {
     "mlp.c_fc": "feed_forward.expand",
     "mlp.c_proj": "feed_forward.project",
 }
-_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+# What wraps a model when it is saved, before the names of its tensors.
+_WRAPPERS = re.compile(r"((module|_orig_mod|model)\.)*(transformer\.)?")
+# Not weights of a model that writes: masks, which we compute, and the head that chooses among answers.
+_IGNORED = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|multiple_choice_head\..+")
+_LABELLERS = re.compile(r".+For(SequenceClassification|TokenClassification|QuestionAnswering)")
 
 
 class PretrainedUnavailable(RuntimeError):
@@ -55,8 +62,10 @@ class PretrainedUnavailable(RuntimeError):
 def load_pretrained(name_or_folder: str | Path) -> tuple[GPT2, BPETokenizer]:
     """Load original GPT-2, or any model in its layout, onto the CPU in float32 and evaluation mode.
 
-    The layout is Hugging Face's (`modeling_gpt2.py`): config.json, model.safetensors in float32, float16 or bfloat16,
-    and tokenizer.json or vocab.json with merges.txt. Dropout is 0, whatever it was trained with.
+    The layout is Hugging Face's (`modeling_gpt2.py`): config.json; the weights in float32, float16 or bfloat16, in
+    model.safetensors or in shards with an index, the embedding there as wte.weight, as lm_head.weight or as both; and
+    tokenizer.json or vocab.json with merges.txt, with or without added_tokens.json. Dropout is 0, whatever it was
+    trained with. Rows that pad the embedding beyond the tokenizer's tokens are left out, so they are never drawn.
 
     Args:
         name_or_folder: a folder; or a name of `PRETRAINED`, with or without "openai-community/" before it, which is
@@ -79,18 +88,20 @@ def load_pretrained(name_or_folder: str | Path) -> tuple[GPT2, BPETokenizer]:
                 f"or one of {', '.join(PRETRAINED)}"
             )
         folder = _fetch(name)
-    _check_files(folder)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"there is no config.json in {folder}; give a folder in the layout of original GPT-2")
     config = _read_config(folder / "config.json")
+    weights = find_weights(folder, _LARGEST_WEIGHTS)
     try:
         tokenizer = BPETokenizer.from_folder(folder)
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    if tokenizer.vocab_size != config.vocab_size:
+    if not 0 <= config.vocab_size - tokenizer.vocab_size <= _MOST_PADDING:
         raise CheckpointError(
             f"the tokenizer in {folder} has {tokenizer.vocab_size:,} tokens and config.json says "
             f"{config.vocab_size:,}; take both from one model"
         )
-    return _load_model(folder / "model.safetensors", config), tokenizer
+    return _load_model(weights, config, tokenizer.vocab_size), tokenizer
 
 
 def is_pretrained(name_or_folder: str | Path) -> bool:
@@ -121,30 +132,14 @@ def _fetch(name: str) -> Path:
     return folder
 
 
-def _check_files(folder: Path) -> None:
-    """Say what to do where the weights are not in one safetensors file."""
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"there is no config.json in {folder}; give a folder in the layout of original GPT-2")
-    if (folder / "model.safetensors").is_file():
-        return
-    remedy = "save it in transformers with save_pretrained(folder, max_shard_size='8GB')"
-    if (folder / "model.safetensors.index.json").is_file():
-        raise CheckpointError(f"the weights in {folder} are split over several files; {remedy}")
-    if (folder / "pytorch_model.bin").is_file():
-        raise CheckpointError(
-            f"the weights in {folder} are a pickle (pytorch_model.bin), which could run code and is never loaded; "
-            f"{remedy}, which writes model.safetensors"
-        )
-    raise CheckpointError(f"there is no model.safetensors in {folder}; {remedy}")
-
-
 def _read_config(path: Path) -> GPTConfig:
     """Our configuration of the model that a config.json of Hugging Face's GPT-2 describes."""
     description = read_json(path)
-    if not isinstance(description, dict) or description.get("model_type") != "gpt2":
+    kind = description.get("model_type") if isinstance(description, dict) else None
+    if kind != "gpt2":
         raise CheckpointError(
-            f"{path} does not have the model_type 'gpt2' of an original GPT-2; choose another folder, or open it with "
-            f"load_checkpoint if GPT Lab has saved it"
+            f"{path} has the model_type {repr(kind)[:60]}, and not the 'gpt2' of an original GPT-2; choose another "
+            f"folder, or open it with load_checkpoint if GPT Lab has saved it"
         )
     for field, allowed in _ONLY.items():
         value = description.get(field, allowed[0])
@@ -153,6 +148,11 @@ def _read_config(path: Path) -> GPTConfig:
                 f"config.json: {field} is {repr(value)[:60]}, and our GPT2, as the original, has only "
                 f"{' or '.join(map(repr, allowed))}; choose another model"
             )
+    labellers = [name for name in _names(description.get("architectures")) if _LABELLERS.fullmatch(name)]
+    if labellers:
+        raise CheckpointError(
+            f"config.json: the model is a {labellers[0][:60]}, which labels texts and writes none; choose another"
+        )
     embed_size = _size(description, "n_embd")
     try:
         return GPTConfig(
@@ -167,6 +167,10 @@ def _read_config(path: Path) -> GPTConfig:
         raise CheckpointError(f"config.json is not sound: {error}") from None
 
 
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
 def _size(description: Mapping[str, Any], field: str) -> int:
     value = description.get(field)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**9:
@@ -174,29 +178,38 @@ def _size(description: Mapping[str, Any], field: str) -> int:
     return value
 
 
-def _load_model(path: Path, config: GPTConfig) -> GPT2:
-    """Our model with the weights of a file, which is refused before they are read if it is not this model's."""
-    listed = list_tensors(path, _LARGEST_WEIGHTS)
-    names = {name: name.removeprefix("transformer.") for name in listed}  # written with it or without
-    names = {name: short for name, short in names.items() if not _MASK_BUFFER.fullmatch(short)}
-    if config.num_layers > len(names):
-        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; {path.name} has fewer tensors")
-    if len(set(names.values())) < len(names):
-        raise CheckpointError(f"{path.name} has a tensor twice, with and without 'transformer.' before its name")
-    expected = _shapes(config)
-    if "lm_head.weight" in listed:
-        expected["lm_head.weight"] = expected["wte.weight"]
-    found = {short: listed[name] for name, short in names.items()}
-    kinds = ("F32", "F16", "BF16")
-    check_tensors(path.name, found, {name: (kinds, shape) for name, shape in expected.items()})
+def _load_model(weights: SavedWeights, config: GPTConfig, vocab_size: int) -> GPT2:
+    """Our model with the weights of a folder, which are refused before they are read if they are not this model's.
 
-    tensors = read_tensors(path, _LARGEST_WEIGHTS)
-    theirs = {short: tensors[name] for name, short in names.items()}
+    Args:
+        weights: in the folder.
+        config: as config.json says.
+        vocab_size: how many tokens there are; the others of `config` are padding.
+    """
+    names = {_WRAPPERS.sub("", name, count=1): name for name in weights.listed}  # by the name without wrappers
+    if len(names) < len(weights.listed):
+        raise CheckpointError(f"{weights.name} has a tensor twice, with and without 'transformer.' before its name")
+    names = {short: name for short, name in names.items() if not _IGNORED.fullmatch(short)}
+    if config.num_layers > len(names):
+        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; {weights.name} has fewer tensors")
+    if "wte.weight" not in names and "lm_head.weight" in names:  # one matrix, written once
+        names["wte.weight"] = names.pop("lm_head.weight")
+    expected = _shapes(config)
+    if "lm_head.weight" in names:
+        expected["lm_head.weight"] = expected["wte.weight"]
+    kinds = ("F32", "F16", "BF16")
+    found = {short: weights.listed[name] for short, name in names.items()}
+    check_tensors(weights.name, found, {name: (kinds, shape) for name, shape in expected.items()})
+
+    tensors = weights.read(names.values())
+    theirs = {short: tensors[name] for short, name in names.items()}
     if "lm_head.weight" in theirs and not _equal(theirs["lm_head.weight"], theirs["wte.weight"]):
         raise CheckpointError(
-            f"{path.name} has an output layer of its own (lm_head.weight is not wte.weight), and original GPT-2 has "
+            f"{weights.name} has an output layer of its own (lm_head.weight is not wte.weight), and original GPT-2 has "
             f"one matrix for both; choose another model"
         )
+    theirs["wte.weight"] = theirs["wte.weight"][:vocab_size]
+    config = replace(config, vocab_size=vocab_size)
     with torch.device("meta"):  # made without drawing random weights, which takes longer than all the rest
         model = GPT2.from_config(config).eval()
     model.to_empty(device="cpu")

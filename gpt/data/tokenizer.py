@@ -6,15 +6,15 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gpt.data.byte_level import END_OF_TEXT, is_vocabulary, make_encoder, read_encoder
 
 if TYPE_CHECKING:
     import tokenizers
 
-_LARGEST_FILE = 20_000_000  # bytes
 _LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
 _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
-_END_OF_TEXT = "<|endoftext|>"
 
 
 class Tokenizer(Protocol):
@@ -113,7 +113,8 @@ class BPETokenizer:
 
     A text is taken as its UTF-8 bytes, so every character has tokens; common sequences of bytes were merged into one
     token, by rules that `tokenizers` applies. A character may be made of several tokens, and a token need not be text
-    by itself: read tokens one by one with `decode_stream`. The text "<|endoftext|>" is one token, as in the original.
+    by itself: read tokens one by one with `decode_stream`. The text "<|endoftext|>" is one token, as in the original,
+    and so is the text of every token that was added later.
 
     Args:
         encoder: a `tokenizers.Tokenizer` with a byte-level BPE; `BPETokenizer.from_folder` makes one.
@@ -139,30 +140,27 @@ class BPETokenizer:
         encoder.no_padding()
         self._encoder = encoder
         self._bytes = [b""] * len(vocabulary)  # of each token
+        added = encoder.get_added_tokens_decoder()  # written as they are, and the others as bytes
         for token, index in vocabulary.items():
-            if all(character in byte_of for character in token):
+            if index not in added and all(character in byte_of for character in token):
                 self._bytes[index] = bytes(byte_of[character] for character in token)
-            else:  # an added token, written as it is
+            else:
                 self._bytes[index] = token.encode("utf-8")
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> BPETokenizer:
         """Read `tokenizer.json`, or else `vocab.json` and `merges.txt`, as Hugging Face publishes GPT-2's.
 
+        Tokens that were added later are in these, or in `added_tokens.json` or `tokenizer_config.json` beside them.
+
         Raises:
             ValueError: the files are not there, too large, damaged, or not those of a byte-level BPE.
         """
-        folder = Path(folder)
-        is_whole = (folder / "tokenizer.json").is_file()
-        names = ["tokenizer.json"] if is_whole else ["vocab.json", "merges.txt"]
-        if not all((folder / name).is_file() for name in names):
-            raise ValueError(f"no tokenizer is in {folder}; put tokenizer.json there, or vocab.json and merges.txt")
-        texts = [_read_text(folder / name) for name in names]
+        encoder = read_encoder(Path(folder))
         try:
-            return cls(_whole_encoder(*texts) if is_whole else _encoder_of_parts(*texts))
-        except Exception as error:  # `tokenizers` raises plain ones, some of several lines
-            why = " ".join(str(error).split())[:200]
-            raise ValueError(f"{' with '.join(names)} in {folder} is not sound: {why}") from None
+            return cls(encoder)
+        except ValueError as error:
+            raise ValueError(f"the tokenizer in {folder} is not sound: {error}") from None
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
@@ -202,7 +200,7 @@ class BPETokenizer:
             ValueError: it has added tokens of its own besides the end of a text, which are not among these parts.
         """
         content = json.loads(self._encoder.to_str())
-        added = [token["content"] for token in content["added_tokens"] if token["content"] != _END_OF_TEXT]
+        added = [token["content"] for token in content["added_tokens"] if token["content"] != END_OF_TEXT]
         if added:
             raise ValueError(f"the added token {added[0]!r} cannot be saved; use a tokenizer without added tokens")
         by_id = sorted(self._encoder.get_vocab().items(), key=lambda item: item[1])  # it comes in any order
@@ -254,50 +252,6 @@ def _bytes_by_character() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
-def _whole_encoder(text: str) -> tokenizers.Tokenizer:
-    """An encoder from the text of tokenizer.json."""
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_str(text)
-
-
-def _encoder_of_parts(vocabulary: str, merges: str) -> tokenizers.Tokenizer:
-    """An encoder from the text of vocab.json (token -> id) and of merges.txt (a version line, then a pair a line)."""
-    token_ids = json.loads(vocabulary)
-    if not _is_vocabulary(token_ids):
-        raise ValueError("vocab.json is not an object of tokens and their ids")
-    lines = [line.rstrip("\r").partition(" ") for line in merges.split("\n")]
-    return _encoder(token_ids, [(left, right) for left, space, right in lines if space and left != "#version:"])
-
-
-def _is_vocabulary(token_ids: Any) -> TypeGuard[dict[str, int]]:
-    return isinstance(token_ids, dict) and all(type(index) is int and index >= 0 for index in token_ids.values())
-
-
-def _encoder(token_ids: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
-    """A byte-level encoder from its tokens and its merges, the first made first."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    for left, right in merges:  # checked here, as `tokenizers` panics at some, which is no Exception
-        if not left or not right or not {left, right, left + right} <= token_ids.keys():
-            raise ValueError(f"the merge of {left!r} and {right!r} is out of vocabulary")
-    encoder = Tokenizer(models.BPE(token_ids, merges))
-    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if _END_OF_TEXT in token_ids:
-        encoder.add_special_tokens([_END_OF_TEXT])
-    return encoder
-
-
-def _read_text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > _LARGEST_FILE:
-        raise ValueError(f"{path.name} has {size:,} bytes; at most {_LARGEST_FILE:,} are read")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path.name} is not UTF-8 text; the file is damaged") from None
-
-
 # --- As JSON --------------------------------------------------------------------------------------------------------
 
 
@@ -336,11 +290,11 @@ def tokenizer_from_json(content: Any) -> Tokenizer:
 
 def _bpe_from_json(content: dict[str, Any]) -> BPETokenizer:
     token_ids, merges = content.get("vocabulary"), content.get("merges")
-    if not _is_vocabulary(token_ids):
+    if not is_vocabulary(token_ids):
         raise ValueError("it lacks its tokens and their ids")
     if not isinstance(merges, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in merges):
         raise ValueError("it lacks its list of merges, each a pair of tokens")
     try:
-        return BPETokenizer(_encoder(token_ids, [(left, right) for left, right in merges]))
+        return BPETokenizer(make_encoder(token_ids, [(left, right) for left, right in merges]))
     except Exception as error:  # `tokenizers` raises plain ones, some of several lines
         raise ValueError(" ".join(str(error).split())[:200]) from None

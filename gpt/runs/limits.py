@@ -66,7 +66,7 @@ CLASSROOM = Limits(
 
 # --- The same everywhere --------------------------------------------------------------------------------------------
 
-LARGEST_UPLOAD = 8_000_000  # bytes of a file
+LARGEST_UPLOAD = 16_000_000  # bytes of a file: the largest model that is trained here takes 12 million, in float32
 MOST_FILES_AT_ONCE = 1  # in one upload
 MOST_UPLOADS = 24  # checkpoints held in memory; the oldest is forgotten first
 LARGEST_OWN_TEXT = 2_000_000  # characters to learn from
