@@ -35,7 +35,7 @@ def export_run(run: Run, folder: Path) -> list[Path]:
         _write_chart(run, folder / "chart.png"),
         _write_chart(run, folder / "chart.svg"),
         _write_history(run, folder / "history.csv"),
-        _write_models(run, folder / "models.zip"),
+        *(_write_model(run, member, folder) for member in run.members if member.kept_steps),
     ]
     if not run.request.copy_of:
         script = folder / "reproduce.py"
@@ -104,23 +104,22 @@ def _write_history(run: Run, path: Path) -> Path:
     return path
 
 
-def _write_models(run: Run, path: Path) -> Path:
-    """A checkpoint folder for each model that has begun to learn, in one archive."""
+def _write_model(run: Run, member: Member, folder: Path) -> Path:
+    """The checkpoint folder of a model that has begun to learn, as a zip file of its own, as Compare opens it."""
+    name = _name(member)
+    path = folder / f"{name}.zip"
     with TemporaryDirectory() as workplace, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member in run.members:
-            if not member.kept_steps:
-                continue
-            folder = Path(workplace) / _name(member)
-            save_checkpoint(
-                folder,
-                member.model_at(),
-                run.corpus.tokenizer,
-                history=list(member.events),
-                train_config=replace(run.request.training, seed=member.seed),
-                corpus={"name": run.corpus.name, "sha256": run.corpus.sha256},
-            )
-            for file in sorted(folder.iterdir()):
-                archive.write(file, f"{folder.name}/{file.name}")
+        checkpoint = Path(workplace, name)
+        save_checkpoint(
+            checkpoint,
+            member.model_at(),
+            run.corpus.tokenizer,
+            history=list(member.events),
+            train_config=replace(run.request.training, seed=member.seed),
+            corpus={"name": run.corpus.name, "sha256": run.corpus.sha256},
+        )
+        for file in sorted(checkpoint.iterdir()):
+            archive.write(file, f"{name}/{file.name}")
     return path
 
 

@@ -109,7 +109,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
         app_kwargs={"middleware": door.middleware(hosts), "openapi_url": None},
         **options,
     )
-    door.bound_connections(demo.server)
+    door.stand_before(demo)
     add_status_page(demo, runs)
     archive = _archive(demo.server_port) if keeps_runs else None
     runs.warm_up(archive)

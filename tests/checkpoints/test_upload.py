@@ -161,7 +161,7 @@ def test_compare_takes_the_largest_model_that_train_makes(tmp_path: Path) -> Non
     run.members[0].best = BestWeights(0, noise)
     run.members[0].events = [_event(step) for step in range(LAPTOP.most_steps + 1)]
     export_run(run, tmp_path)
-    content = (tmp_path / "models.zip").read_bytes()
+    content = (tmp_path / "gpt2-seed-1337.zip").read_bytes()
     loaded = load_checkpoint_zip(content, largest=LARGEST_UPLOAD)
     assert_same_model(loaded.model, run.members[0].model_at())
     assert loaded.tokenizer.itos == corpus.tokenizer.itos

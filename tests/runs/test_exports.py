@@ -7,13 +7,12 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from gpt.checkpoints.folder import load_checkpoint
+from gpt.checkpoints.upload import load_checkpoint_zip
 from gpt.data.corpora import load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
@@ -57,12 +56,10 @@ def test_history_is_the_trainers_own_log(finished: Run, tmp_path: Path) -> None:
         assert row["validation_loss"] == ("" if event.validation_loss is None else repr(event.validation_loss))
 
 
-def test_models_in_the_archive_are_the_best_ones(finished: Run, tmp_path: Path) -> None:
+def test_each_model_is_an_archive_of_its_best_weights_that_compare_opens(finished: Run, tmp_path: Path) -> None:
     export_run(finished, tmp_path)
-    with zipfile.ZipFile(tmp_path / "models.zip") as archive:
-        archive.extractall(tmp_path / "models")
     for member in finished.members:
-        loaded = load_checkpoint(tmp_path / "models" / f"{member.label}-seed-{member.seed}")
+        loaded = load_checkpoint_zip((tmp_path / f"{member.label}-seed-{member.seed}.zip").read_bytes())
         for mine, theirs in zip(member.model_at().parameters(), loaded.model.parameters(), strict=True):
             assert torch.equal(mine, theirs)
         assert list(loaded.history) == member.events

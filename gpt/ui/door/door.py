@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 from starlette.middleware import Middleware
 
@@ -18,6 +16,7 @@ from gpt.ui.door.logins import Login
 from gpt.ui.door.pages import PageRequests, Pages
 from gpt.ui.door.queue import FairQueue
 from gpt.ui.door.refusals import Refusals
+from gpt.ui.door.sessions import keep_little
 from gpt.ui.door.visitors import Visitors
 
 
@@ -66,9 +65,10 @@ class Door:
             Middleware(PageRequests, pages=self.pages),
         ]
 
-    def bound_connections(self, server: Any) -> None:
-        """Bound the connections of the server that shows the page."""
-        bound_connections(server)
+    def stand_before(self, demo: gr.Blocks) -> None:
+        """Bound the connections of the server that shows the page by now, and what it keeps of each visitor."""
+        bound_connections(demo.server)
+        keep_little(demo)
 
     def _forget(self, page: str) -> None:
         self.visitors.leave(page)
