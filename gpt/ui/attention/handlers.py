@@ -12,6 +12,7 @@ import gradio as gr
 from gpt.model.config import GPTConfig
 from gpt.runs.limits import MOST_LOOKS
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.limiter import COMPUTING
 from gpt.ui.requests import one_sentence, require_text, require_whole, sentence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EMPTY_BELOW = {"empty": "Press Look above: what is measured in the model will appear here."}
 NO_SECOND = ("none", "")
+_MOST_LOOKS_OF_PAGE = 4  # what it measures of the one before may still be on its way
 _LONGEST_SENT = 100_000  # characters that are read at all, to say by how much a text is too long
 
 
@@ -60,8 +62,12 @@ class AttentionHandlers:
         look = views.take_look(models, require_text("the text", text, _LONGEST_SENT))
         if isinstance(looked, list) and looked and looked[0] in self._looks:
             self._looks[looked[0]].is_past = True
+        look.page = asking().page
         key = secrets.token_hex(8)
         self._looks[key] = look
+        of_page = [known for known, other in list(self._looks.items()) if look.page and other.page == look.page]
+        for known in of_page[:-_MOST_LOOKS_OF_PAGE]:
+            self._looks.pop(known, None)
         while len(self._looks) > MOST_LOOKS:
             self._looks.popitem(last=False)
         steps = self.catalogue.steps(name)

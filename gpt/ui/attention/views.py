@@ -51,6 +51,7 @@ class Look:
         text, ids, tokens: what they read: as text, as token ids (T,), and as the text of each token.
         ablations: what ablating costs in the first model, as far as it was measured, layer by layer.
         heads, kv_heads: (layer, head) of those that are ablated in the first model now.
+        page: whose look it is.
         is_past: whether the same page has looked at something else since.
     """
 
@@ -61,6 +62,7 @@ class Look:
     ablations: list[Ablation] = field(default_factory=list)
     heads: list[tuple[int, int]] = field(default_factory=list)
     kv_heads: list[tuple[int, int]] = field(default_factory=list)
+    page: str = ""
     is_past: bool = False
 
     @property

@@ -24,10 +24,12 @@ from gpt.runs.limits import MOST_BYTES_OF_CALLS, MOST_CALLS, Limits
 from gpt.ui.door.asking import address_of, answering
 from gpt.ui.door.pages import Pages
 from gpt.ui.door.refusals import Refusal
+from gpt.ui.door.sessions import release_memory
 
 _log = logging.getLogger(__name__)
 _SECONDS_UNHEARD = 8.0  # until a page that does not listen to its answers gets no more
 _SHARE_OF_ADDRESS = 0.75  # of the places for one function, so that one address never has them all
+_MOST_UNHEARD = 4  # calls of pages that do not listen yet, answered at the same time by one kind of function
 _CALL = "call-"  # how the pages of such calls are named
 _MOST_REMEMBERED = 2000  # pages and addresses whose last turn is known
 
@@ -99,7 +101,8 @@ class FairQueue(queueing.Queue):
         of_address = [call for call in calls if _address_of(call) == address]
         if len(of_page) >= self.limits.calls_of_page:
             raise Refusal(429, f"This page has {len(of_page)} calls that are not answered yet; wait for one.")
-        if len(of_address) >= self.limits.calls_of_address or len(calls) >= MOST_CALLS:
+        is_new = not of_page and self._pages.listens(page)  # one that waits for nothing is let in while there is room
+        if len(calls) >= MOST_CALLS or (len(of_address) >= self.limits.calls_of_address and not is_new):
             raise Refusal(429, f"{len(calls)} calls are waiting for the lab already; try again in a moment.")
         for some, most in ((of_address, _SHARE_OF_ADDRESS * MOST_BYTES_OF_CALLS), (calls, MOST_BYTES_OF_CALLS)):
             if size + sum(_size_of(call.request) for call in some) > most:
@@ -132,10 +135,13 @@ class FairQueue(queueing.Queue):
         of_page = Counter(call.session_hash for call in running)
         of_address = Counter(_address_of(call) for call in running)
         places = math.ceil(_SHARE_OF_ADDRESS * (line.concurrency_limit or len(self.active_jobs)))
+        unheard = sum(not self._pages.listens(call.session_hash) for call in running)
         may_run = [
             call
             for call in line.queue
-            if of_page[call.session_hash] < self.limits.running_of_page and of_address[_address_of(call)] < places
+            if of_page[call.session_hash] < self.limits.running_of_page
+            and of_address[_address_of(call)] < places
+            and (unheard < _MOST_UNHEARD or self._pages.listens(call.session_hash))
         ]
         return min(may_run, key=self._urgency, default=None)
 
@@ -203,6 +209,8 @@ class FairQueue(queueing.Queue):
             blocks.pending_streams.pop(page, None)
             blocks.pending_diff_streams.pop(page, None)
             self._forget(page)
+        if gone:
+            release_memory()
 
 
 def _address_of(call: queueing.Event) -> str:

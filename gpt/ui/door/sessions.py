@@ -6,6 +6,8 @@ this lab does not have: some megabytes for each page with a chart or an attentio
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -42,6 +44,12 @@ class LightStates(StateHolder):
         if session_id not in self.session_data:
             self.session_data[session_id] = LightState(self.blocks)
         return super().__getitem__(session_id)
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system, which the C library of Linux else keeps for later."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_little(demo: Blocks) -> None:
