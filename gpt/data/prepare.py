@@ -28,7 +28,15 @@ from tqdm import tqdm
 
 from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
-from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
+from gpt.data.tokenizer import (
+    LONGEST_WORD,
+    BPETokenizer,
+    CharTokenizer,
+    Tokenizer,
+    bytes_in_long_words,
+    tokenizer_from_json,
+    tokenizer_to_json,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +50,7 @@ _IDS_TYPES = {"uint16": "<u2", "uint32": "<u4"}
 _COPY = "text.txt"  # of a text that can be read once only
 _STRETCH = 1_000_000  # characters read at a time
 _BPE_SAMPLE = 50_000_000  # bytes of text that merges are learned from, at most
+_LONG_WORDS_SAMPLE = 5_000_000  # bytes of long words among them; these hardly repeat, so each takes its own memory
 _CODE_POINTS = 0x110000
 _UNKNOWN = 0xFFFF  # what the table of ids says of a character outside the vocabulary
 
@@ -106,12 +115,12 @@ def prepare_text(
             copy while it is made, because a text is read twice.
         out: the folder to make; nobody else may be making the same one.
         tokenizer: one of `TOKENIZERS`: the text's characters, or a byte-pair encoding learned from it (from evenly
-            spaced parts of a longer text than 50 MB).
+            spaced parts of a longer text than 50 MB, or than 5 MB where there are no spaces).
         vocab_size: tokens of the byte-pair encoding; characters have as many as there are.
         pattern: which files of a folder are read, such as "*.md"; capitals make no difference.
         progress: show a bar, in bytes read, on standard error.
         tell: is given a sentence for each thing that is not done as one may expect: files of the folder that are not
-            read.
+            read, words that were too long to learn a byte-pair encoding from as a whole.
 
     Raises:
         ValueError: something else is in the place of `out`, a file is not a text, or an argument is not allowed.
@@ -134,7 +143,7 @@ def prepare_text(
         with tqdm(total=2 * size, unit="B", unit_scale=True, desc="vocabulary", disable=not progress) as bar:
             first_reading = _Reading(source, files, bar)
             if tokenizer == "bpe":
-                vocabulary: Tokenizer = _learn_bpe(first_reading, vocab_size, size)
+                vocabulary: Tokenizer = _learn_bpe(first_reading, vocab_size, size, tell)
             else:
                 vocabulary = _collect_characters(first_reading)
             bar.set_description("ids")
@@ -221,13 +230,27 @@ def _collect_characters(reading: _Reading) -> CharTokenizer:
     return CharTokenizer(characters)
 
 
-def _learn_bpe(reading: _Reading, vocab_size: int, size: int) -> BPETokenizer:
+def _learn_bpe(reading: _Reading, vocab_size: int, size: int, tell: Callable[[str], None]) -> BPETokenizer:
     """The byte-pair encoding learned from a text of `size` bytes, all of which is read, and so checked."""
     spacing = -(-size // _BPE_SAMPLE) or 1
-    passages = enumerate(_cut(reading, _PASSAGE))
-    return BPETokenizer.from_texts(
-        (one for number, some in passages if number % spacing == 0 for one in some), vocab_size
-    )
+    in_long_words = 0  # bytes, so far
+
+    def sample() -> Iterator[str]:
+        nonlocal in_long_words
+        for number, some in enumerate(_cut(reading, _PASSAGE)):
+            for passage in some if number % spacing == 0 else ():
+                more = bytes_in_long_words(passage)
+                if not more or in_long_words <= _LONG_WORDS_SAMPLE * reading.characters / size:
+                    in_long_words += more
+                    yield passage
+
+    tokenizer = BPETokenizer.from_texts(sample(), vocab_size)
+    if in_long_words:
+        tell(
+            f"{reading.name} has words of more than {LONGEST_WORD} bytes, as where there are no spaces; tokens were "
+            f"learned from parts of {LONGEST_WORD} bytes, of {in_long_words:,} bytes of such words in all"
+        )
+    return tokenizer
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
+from gpt.data.interruptible import interruptibly
+
 if TYPE_CHECKING:
     import tokenizers
+
+LONGEST_WORD = 256  # bytes of a word that merges are learned from at once: learning is quadratic in a word's length
 
 _LARGEST_FILE = 20_000_000  # bytes
 _LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
 _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
+_LONG_TEXT = 100_000  # characters that are encoded in about 0.1 s
 _END_OF_TEXT = "<|endoftext|>"
+_SHORTEST_LONG = LONGEST_WORD // 4  # characters, which have up to 4 bytes
+_MAYBE_LONG_WORD = re.compile(rf" ?\S{{{_SHORTEST_LONG},}}|\s{{{_SHORTEST_LONG},}}")
 
 
 class Tokenizer(Protocol):
@@ -168,18 +176,21 @@ class BPETokenizer:
     def from_texts(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
         """Learn a vocabulary: the 256 bytes, then again and again the commonest pair of neighbours as one more token.
 
-        Pairs do not reach across words, numbers and marks, as in the original, nor across two of the texts. There are
-        fewer tokens than `vocab_size` where no pair is left that occurs twice.
+        Pairs do not reach across words, numbers and marks, as in the original, nor across two of the texts, nor, in a
+        word of more than `LONGEST_WORD` bytes (DNA on one line has such words), across its parts of that length. There
+        are fewer tokens than `vocab_size` where no pair is left that occurs twice.
 
         Raises:
             ValueError: a vocabulary without room for merges, or larger than any in use.
         """
-        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+        from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
         if not 256 < vocab_size <= _LARGEST_BPE:
             raise ValueError(f"the vocabulary size is {vocab_size:,}; give 257 to {_LARGEST_BPE:,} tokens for BPE")
         encoder = Tokenizer(models.BPE())
-        encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        parts = pre_tokenizers.Split(Regex(f".{{{LONGEST_WORD}}}"), "isolated")  # of the words, a character a byte
+        encoder.pre_tokenizer = pre_tokenizers.Sequence([words, parts])
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=2,
@@ -187,7 +198,8 @@ class BPETokenizer:
             max_token_length=_LONGEST_TOKEN,
             show_progress=False,
         )
-        encoder.train_from_iterator(texts, trainer)
+        interruptibly(lambda wanted: encoder.train_from_iterator(wanted(texts), trainer))
+        encoder.pre_tokenizer = words
         return cls(encoder)
 
     @property
@@ -217,11 +229,14 @@ class BPETokenizer:
         unknown = self.unknown_characters(text)
         if unknown:
             raise ValueError(f"the text holds {unknown[0]!r}, half of a character; leave it out")
+        if len(text) > _LONG_TEXT:
+            return self.encode_batch([text])[0]
         return self._encoder.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each of many texts; `encode` on as many threads as there are."""
-        return [encoding.ids for encoding in self._encoder.encode_batch_fast(texts, add_special_tokens=False)]
+        encodings = interruptibly(lambda _: self._encoder.encode_batch_fast(texts, add_special_tokens=False))
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, with U+FFFD for bytes that are not UTF-8; raises ValueError for an unknown id."""
@@ -241,6 +256,15 @@ class BPETokenizer:
         rest = decoder.decode(b"", final=True)
         if rest:
             yield rest
+
+
+def bytes_in_long_words(text: str) -> int:
+    """How many bytes of a text are in words of more than `LONGEST_WORD`, which merges are learned from in parts."""
+    from tokenizers import pre_tokenizers
+
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    lengths = (len(word) for run in _MAYBE_LONG_WORD.finditer(text) for word, _ in words.pre_tokenize_str(run[0]))
+    return sum(length for length in lengths if length > LONGEST_WORD)
 
 
 def _bytes_by_character() -> dict[str, int]:
