@@ -224,7 +224,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _train(options: argparse.Namespace) -> int:
     with (
         join(options.parallel, options.device) as group,
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
         contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
     ):
         return _train_together(options, group)

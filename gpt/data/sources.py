@@ -90,26 +90,26 @@ def find_texts(folder: Path, pattern: str, tell: Callable[[str], None] = lambda 
     for place, folders, names in os.walk(folder, onerror=_refuse):
         links = {name for name in folders if Path(place, name).is_symlink()}
         left_out.setdefault("hidden", []).extend(name for name in folders if name[0] == ".")
-        left_out.setdefault("linked folders", []).extend(name for name in links if name[0] != ".")
+        left_out.setdefault("linking to a folder", []).extend(name for name in links if name[0] != ".")
         folders[:] = [name for name in folders if name[0] != "." and name not in links]
         for name in names:
             path = Path(place, name)
             if name[0] == "." and pattern[:1] != ".":
                 left_out.setdefault("hidden", []).append(name)
             elif not fnmatchcase(name.lower(), pattern.lower()):
-                left_out.setdefault(f"with names unlike {pattern!r}", []).append(name)
+                left_out.setdefault(f"with a name unlike {pattern!r}", []).append(name)
             elif not path.is_file():
-                left_out.setdefault("not files", []).append(name)
+                left_out.setdefault("other than a file", []).append(name)
             else:
                 found.append(path)
     counts = [f"{len(names)} {why} (such as {min(names)})" for why, names in left_out.items() if names]
     if not found:
-        there = f" (left out are {', '.join(counts)})" if counts else ""
+        there = f" (left out: {', '.join(counts)})" if counts else ""
         raise FileNotFoundError(
             f"no file in {folder} has a name like {pattern!r}; give another folder, or --pattern{there}"
         )
     if counts:
-        tell(f"{folder}: {len(found):,} files are read, and left out are {', '.join(counts)}")
+        tell(f"{folder}: reading {len(found):,} of its files; left out: {', '.join(counts)}")
     return sorted(found)
 
 

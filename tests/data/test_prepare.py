@@ -129,9 +129,9 @@ def test_of_a_folder_all_text_files_are_read_and_none_that_is_hidden(places):
             seen = [entry for entry in entries if sum(part.name[:1] == "." for part in entry) == 1]
             hidden = sum(max(entry, key=lambda part: len(part.parts)).name[0] == "." for entry in seen)
             others = sum(not place.lower().endswith(".txt") and not re.search(r"(^|/)\.", place) for place in places)
-            assert said[0].startswith(f"{texts}: {len(read)} files are read, and left out are ")
+            assert said[0].startswith(f"{texts}: reading {len(read)} of its files; left out: ")
             assert (f"{hidden} hidden (such as ." in said[0]) == (hidden > 0)
-            assert (f"{others} with names unlike '*.txt' (such as " in said[0]) == (others > 0)
+            assert (f"{others} with a name unlike '*.txt' (such as " in said[0]) == (others > 0)
 
 
 def test_hidden_files_are_read_where_the_pattern_asks_for_them(tmp_path):
@@ -153,7 +153,8 @@ def test_links_and_what_is_no_file_are_left_out_and_told(tmp_path):
     said: list[str] = []
     prepare_text(texts, tmp_path / "prepared", tell=said.append)
     assert said == [
-        f"{texts}: 1 files are read, and left out are 1 linked folders (such as again), 2 not files (such as lost.txt)"
+        f"{texts}: reading 1 of its files; left out: 1 linking to a folder (such as again), "
+        "2 other than a file (such as lost.txt)"
     ]
 
 
