@@ -29,11 +29,9 @@ from tqdm import tqdm
 from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
 from gpt.data.tokenizer import (
-    LONGEST_WORD,
     BPETokenizer,
     CharTokenizer,
     Tokenizer,
-    bytes_in_long_words,
     tokenizer_from_json,
     tokenizer_to_json,
 )
@@ -50,7 +48,8 @@ _IDS_TYPES = {"uint16": "<u2", "uint32": "<u4"}
 _COPY = "text.txt"  # of a text that can be read once only
 _STRETCH = 1_000_000  # characters read at a time
 _BPE_SAMPLE = 50_000_000  # bytes of text that merges are learned from, at most
-_LONG_WORDS_SAMPLE = 5_000_000  # bytes of long words among them; these hardly repeat, so each takes its own memory
+_LONGEST_PASSAGE = 10_000  # characters; what is longer has no spaces for thousands of them
+_UNBROKEN_SAMPLE = 5_000_000  # characters of such passages, at most: hardly anything repeats, and all takes memory
 _CODE_POINTS = 0x110000
 _UNKNOWN = 0xFFFF  # what the table of ids says of a character outside the vocabulary
 
@@ -233,24 +232,18 @@ def _collect_characters(reading: _Reading) -> CharTokenizer:
 def _learn_bpe(reading: _Reading, vocab_size: int, size: int, tell: Callable[[str], None]) -> BPETokenizer:
     """The byte-pair encoding learned from a text of `size` bytes, all of which is read, and so checked."""
     spacing = -(-size // _BPE_SAMPLE) or 1
-    in_long_words = 0  # bytes, so far
 
     def sample() -> Iterator[str]:
-        nonlocal in_long_words
+        unbroken = 0  # characters so far
         for number, some in enumerate(_cut(reading, _PASSAGE)):
             for passage in some if number % spacing == 0 else ():
-                more = bytes_in_long_words(passage)
-                if not more or in_long_words <= _LONG_WORDS_SAMPLE * reading.characters / size:
-                    in_long_words += more
-                    yield passage
+                if len(passage) > _LONGEST_PASSAGE:
+                    if unbroken > _UNBROKEN_SAMPLE * reading.characters / size:
+                        continue
+                    unbroken += len(passage)
+                yield passage
 
-    tokenizer = BPETokenizer.from_texts(sample(), vocab_size)
-    if in_long_words:
-        tell(
-            f"{reading.name} has words of more than {LONGEST_WORD} bytes, as where there are no spaces; tokens were "
-            f"learned from parts of {LONGEST_WORD} bytes, of {in_long_words:,} bytes of such words in all"
-        )
-    return tokenizer
+    return BPETokenizer.from_texts(sample(), vocab_size, tell)
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

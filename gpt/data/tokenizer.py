@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
@@ -22,7 +22,7 @@ _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes becom
 _LONG_TEXT = 100_000  # characters that are encoded in about 0.1 s
 _END_OF_TEXT = "<|endoftext|>"
 _SHORTEST_LONG = LONGEST_WORD // 4  # characters, which have up to 4 bytes
-_MAYBE_LONG_WORD = re.compile(rf" ?\S{{{_SHORTEST_LONG},}}|\s{{{_SHORTEST_LONG},}}")
+_MAYBE_LONG_WORD = re.compile(rf" ?\S{{{_SHORTEST_LONG},}}|\s{{{_SHORTEST_LONG},}}(?!\S)")  # as GPT-2 splits
 
 
 class Tokenizer(Protocol):
@@ -173,24 +173,29 @@ class BPETokenizer:
             raise ValueError(f"{' with '.join(names)} in {folder} is not sound: {why}") from None
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
+    def from_texts(
+        cls, texts: Iterable[str], vocab_size: int, tell: Callable[[str], None] = lambda sentence: None
+    ) -> BPETokenizer:
         """Learn a vocabulary: the 256 bytes, then again and again the commonest pair of neighbours as one more token.
 
         Pairs do not reach across words, numbers and marks, as in the original, nor across two of the texts, nor, in a
         word of more than `LONGEST_WORD` bytes (DNA on one line has such words), across its parts of that length. There
         are fewer tokens than `vocab_size` where no pair is left that occurs twice.
 
+        Args:
+            texts: what to learn from.
+            vocab_size: how many tokens there are to be.
+            tell: is given a sentence if there were words to be cut.
+
         Raises:
             ValueError: a vocabulary without room for merges, or larger than any in use.
         """
-        from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
         if not 256 < vocab_size <= _LARGEST_BPE:
             raise ValueError(f"the vocabulary size is {vocab_size:,}; give 257 to {_LARGEST_BPE:,} tokens for BPE")
         encoder = Tokenizer(models.BPE())
-        words = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        parts = pre_tokenizers.Split(Regex(f".{{{LONGEST_WORD}}}"), "isolated")  # of the words, a character a byte
-        encoder.pre_tokenizer = pre_tokenizers.Sequence([words, parts])
+        encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=2,
@@ -198,8 +203,18 @@ class BPETokenizer:
             max_token_length=_LONGEST_TOKEN,
             show_progress=False,
         )
-        interruptibly(lambda wanted: encoder.train_from_iterator(wanted(texts), trainer))
-        encoder.pre_tokenizer = words
+        is_cut = False
+
+        def parts() -> Iterator[str]:
+            nonlocal is_cut
+            for text in texts:
+                some = cut_long_words(text)
+                is_cut = is_cut or len(some) > 1
+                yield from some
+
+        interruptibly(lambda wanted: encoder.train_from_iterator(wanted(parts()), trainer))
+        if is_cut:
+            tell(f"words of more than {LONGEST_WORD} bytes, as where there are no spaces, were learned from in parts")
         return cls(encoder)
 
     @property
@@ -258,13 +273,18 @@ class BPETokenizer:
             yield rest
 
 
-def bytes_in_long_words(text: str) -> int:
-    """How many bytes of a text are in words of more than `LONGEST_WORD`, which merges are learned from in parts."""
+def cut_long_words(text: str) -> list[str]:
+    """A text in pieces, in which no word has more than `LONGEST_WORD` bytes; one piece where none has in the text."""
     from tokenizers import pre_tokenizers
 
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    lengths = (len(word) for run in _MAYBE_LONG_WORD.finditer(text) for word, _ in words.pre_tokenize_str(run[0]))
-    return sum(length for length in lengths if length > LONGEST_WORD)
+    cuts = [0]
+    for run in _MAYBE_LONG_WORD.finditer(text):
+        for word, (start, end) in words.pre_tokenize_str(run[0]):  # a character of `word` is a byte
+            if len(word) > LONGEST_WORD:
+                step = LONGEST_WORD if len(word) == end - start else _SHORTEST_LONG
+                cuts += range(run.start() + start + step, run.start() + end, step)
+    return [text[start:end] for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
 
 
 def _bytes_by_character() -> dict[str, int]:
