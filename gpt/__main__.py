@@ -338,7 +338,7 @@ def _prepare(options: argparse.Namespace) -> None:
         vocab_size=options.vocab_size,
         pattern=options.pattern,
         progress=True,
-        tell=print,
+        tell=lambda note: tqdm.write(note, file=sys.stderr),
     )
     print(
         f"{prepared.name}: {prepared.characters:,} characters became {prepared.tokens:,} tokens of "

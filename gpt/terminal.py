@@ -42,7 +42,7 @@ def as_program(main: Callable[[], int]) -> int:
 
 def sentence(error: Exception) -> str:
     """An error's message in words; those of the system name the file, if there is one, and then what is wrong."""
-    if not isinstance(error, OSError) or error.strerror is None:
+    if not isinstance(error, OSError) or not isinstance(error.strerror, str):
         return str(error)
     what = error.strerror[:1].lower() + error.strerror[1:]
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
