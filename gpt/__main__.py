@@ -174,11 +174,7 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids stay "
         "in their file. The memory this takes does not grow with the text.",
     )
-    prepare.add_argument(
-        "text",
-        type=Path,
-        help="a UTF-8 text file, or a folder: all its text files, sorted by path; - is standard input",
-    )
+    prepare.add_argument("text", type=Path, help="a UTF-8 text file, a folder of them, read by path, or - for stdin")
     prepare.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
     prepare.add_argument("--tokenizer", choices=TOKENIZERS, default="characters", help="what a token is")
     prepare.add_argument("--vocab-size", type=int, default=4096, help="tokens that bpe learns")
@@ -311,9 +307,8 @@ def _generate(options: argparse.Namespace) -> None:
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)  # checked before a model loads
     model, tokenizer = _load(options.model)
     prompt = opening(tokenizer) if options.prompt is None else options.prompt
-    stream = stream_text(
-        model, tokenizer, prompt, max_new_tokens=options.max_new_tokens, **dataclasses.asdict(sampling)
-    )
+    choices = dataclasses.asdict(sampling)
+    stream = stream_text(model, tokenizer, prompt, max_new_tokens=options.max_new_tokens, **choices)
     print(prompt, end="")
     for piece in stream:
         print(piece, end="", flush=True)

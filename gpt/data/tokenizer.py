@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from gpt.data.interruptible import interruptibly
+from gpt.data.long_words import LONGEST_WORD, cut_long_words
 
 if TYPE_CHECKING:
     import tokenizers
-
-LONGEST_WORD = 256  # bytes of a word that merges are learned from at once: learning is quadratic in a word's length
 
 _LARGEST_FILE = 20_000_000  # bytes
 _LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
 _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
 _LONG_TEXT = 100_000  # characters that are encoded in about 0.1 s
 _END_OF_TEXT = "<|endoftext|>"
-_SHORTEST_LONG = LONGEST_WORD // 4  # characters, which have up to 4 bytes
-_MAYBE_LONG_WORD = re.compile(rf" ?\S{{{_SHORTEST_LONG},}}|\s{{{_SHORTEST_LONG},}}(?!\S)")  # as GPT-2 splits
 
 
 class Tokenizer(Protocol):
@@ -271,20 +267,6 @@ class BPETokenizer:
         rest = decoder.decode(b"", final=True)
         if rest:
             yield rest
-
-
-def cut_long_words(text: str) -> list[str]:
-    """A text in pieces, in which no word has more than `LONGEST_WORD` bytes; one piece where none has in the text."""
-    from tokenizers import pre_tokenizers
-
-    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    cuts = [0]
-    for run in _MAYBE_LONG_WORD.finditer(text):
-        for word, (start, end) in words.pre_tokenize_str(run[0]):  # a character of `word` is a byte
-            if len(word) > LONGEST_WORD:
-                step = LONGEST_WORD if len(word) == end - start else _SHORTEST_LONG
-                cuts += range(run.start() + start + step, run.start() + end, step)
-    return [text[start:end] for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
 
 
 def _bytes_by_character() -> dict[str, int]:

@@ -7,12 +7,10 @@ import random
 
 import pytest
 from gpt2_folders import END_OF_TEXT, TEXTS, VOCAB_SIZE, edit_json, save_tokenizer, train_encoder
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from gpt import BPETokenizer, CharTokenizer
-from gpt.data.tokenizer import cut_long_words
+from gpt.data.long_words import cut_long_words
 
 _DRAW = random.Random(0)
 _WORDS = ["".join(_DRAW.choices("abcdefgh", k=_DRAW.randint(1, 9))) for _ in range(200)] + ["né", "中文字", "-" * 200]
@@ -242,38 +240,6 @@ def test_merges_of_ordinary_text_are_those_of_whole_words():
     )
     assert cut_long_words(text) == [text]
     assert BPETokenizer.from_texts([text], 600).parts() == BPETokenizer(encoder).parts()
-
-
-@pytest.mark.parametrize(
-    ("text", "pieces"),
-    [
-        ("a" * 256, 1),
-        ("a" * 257, 2),
-        (" " + "a" * 256, 2),
-        ("é" * 128 + " 中文", 1),
-        ("🙂" * 64, 1),
-        ("🙂" * 65 + " and " + "=" * 300, 3),
-        (" \n" * 128, 1),
-        (" " * 300, 2),
-        ("abc," * 1000, 1),
-        ("", 1),
-    ],
-)
-def test_words_are_long_from_257_bytes_on(text, pieces):
-    assert len(cut_long_words(text)) == pieces
-
-
-RUNS = st.tuples(st.sampled_from(["a", "é", "中", "🙂", "=", " ", "\n", "1", "'s", "a1"]), st.integers(1, 600))
-
-
-@given(st.lists(RUNS, max_size=5).map(lambda runs: "".join(sign * count for sign, count in runs)))
-def test_no_piece_has_a_long_word(text):
-    pieces = cut_long_words(text)
-    assert "".join(pieces) == text
-    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    assert all(len(word) <= 256 for piece in pieces for word, _ in words.pre_tokenize_str(piece))
-    is_long = any(len(word) > 256 for word, _ in words.pre_tokenize_str(text))
-    assert is_long == (len(pieces) > 1)
 
 
 def test_a_long_text_is_encoded_as_a_short_one():
