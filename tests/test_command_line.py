@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from gpt import Trainer, load_checkpoint
 from gpt.__main__ import main
 from gpt.bench import BENCHMARKS, cache
+from gpt.training.group import Group
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -171,6 +173,12 @@ def test_a_final_checkpoint_is_not_continued(run_train, tmp_path, capsys):
 def test_bad_training_input_is_answered_in_a_sentence(run_train, capsys, options, message):
     assert run_train(*options) == 2
     answered(capsys, message)
+
+
+def test_several_processes_do_not_share_a_pipe(run_train, monkeypatch, capsys):
+    monkeypatch.setattr("gpt.__main__.join", lambda *_: contextlib.nullcontext(Group(0, 2)))
+    assert run_train("--corpus", "-") == 2
+    answered(capsys, "- can be read once, and here are 2 processes; give a text file")
 
 
 @pytest.mark.parametrize(

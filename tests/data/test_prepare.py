@@ -142,6 +142,16 @@ def test_hidden_files_are_read_where_the_pattern_asks_for_them(tmp_path):
     assert load_corpus(tmp_path / "prepared").sha256 == Corpus.from_text("x", "What .notes.txt says.").sha256
 
 
+def test_the_command_line_says_what_is_left_out(tmp_path, capsys):
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "._a.txt"):
+        (tmp_path / "texts" / name).write_text("This is a text and no other.")
+    assert main(["prepare", str(tmp_path / "texts"), "--out", str(tmp_path / "prepared")]) == 0
+    printed = capsys.readouterr()
+    assert "texts: reading 1 of its files; left out: 1 hidden (such as ._a.txt)" in printed.err
+    assert printed.out.startswith("texts: 28 characters became 28 tokens")
+
+
 def test_links_and_what_is_no_file_are_left_out_and_told(tmp_path):
     """A linked folder may lead to the folder itself, and a pipe would be waited for."""
     texts = tmp_path / "texts"
