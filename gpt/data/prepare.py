@@ -28,13 +28,7 @@ from tqdm import tqdm
 
 from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
-from gpt.data.tokenizer import (
-    BPETokenizer,
-    CharTokenizer,
-    Tokenizer,
-    tokenizer_from_json,
-    tokenizer_to_json,
-)
+from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -238,7 +232,8 @@ def _learn_bpe(reading: _Reading, vocab_size: int, size: int, tell: Callable[[st
         for number, some in enumerate(_cut(reading, _PASSAGE)):
             for passage in some if number % spacing == 0 else ():
                 if len(passage) > _LONGEST_PASSAGE:
-                    if unbroken > _UNBROKEN_SAMPLE * reading.characters / size:
+                    share = reading.characters / max(size, 1)  # files of the system say that they are empty
+                    if unbroken > _UNBROKEN_SAMPLE * share:
                         continue
                     unbroken += len(passage)
                 yield passage
