@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import math
 import os
 import re
 import shlex
@@ -26,11 +25,13 @@ from gpt.costs.formulas import parameter_count
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
 from gpt.data.prepare import TOKENIZERS, prepare_text
+from gpt.data.sources import is_read_once
 from gpt.data.tokenizer import Tokenizer
 from gpt.generation.sampling import Sampling
-from gpt.generation.stream import stream_text
+from gpt.generation.stream import opening, stream_text
 from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
 from gpt.model.gpt2 import GPT2
+from gpt.terminal import as_program, sentence
 from gpt.training.distributed import PARALLEL, ProcessLost, join, speaks_for_its_machine
 from gpt.training.evaluation import evaluate
 from gpt.training.group import Group, noting_stops
@@ -46,9 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(given, argparse.Namespace(given=given))
     try:
         return options.command(options) or 0
+    except BrokenPipeError:  # nobody reads on, so nobody is told
+        raise
     except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
         if speaks_for_its_machine():
-            print(f"gpt: {error}", file=sys.stderr)
+            print(f"gpt: {sentence(error)}", file=sys.stderr)
         return 2
     except ProcessLost as error:
         print(f"gpt: {error}", file=sys.stderr)  # whoever is left says so
@@ -93,7 +96,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument(
         "--corpus",
         default="shakespeare",
-        help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text",
+        help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text, or - for stdin",
     )
     train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
@@ -156,7 +159,7 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         required=True,
         help=f"checkpoint folder, or a folder with original GPT-2, or one to fetch: {', '.join(PRETRAINED)}",
     )
-    generate.add_argument("--prompt", default="\n", help="text to continue")
+    generate.add_argument("--prompt", help="text to continue (default: a line break)")
     generate.add_argument("--max-new-tokens", type=int, default=300, help="tokens to write")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
     generate.add_argument("--top-k", type=int, help="sample among the k likeliest tokens only")
@@ -171,7 +174,7 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids stay "
         "in their file. The memory this takes does not grow with the text.",
     )
-    prepare.add_argument("text", type=Path, help="a UTF-8 text file, or a folder: all its text files, sorted by path")
+    prepare.add_argument("text", type=Path, help="a UTF-8 text file, a folder of them, read by path, or - for stdin")
     prepare.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
     prepare.add_argument("--tokenizer", choices=TOKENIZERS, default="characters", help="what a token is")
     prepare.add_argument("--vocab-size", type=int, default=4096, help="tokens that bpe learns")
@@ -217,7 +220,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _train(options: argparse.Namespace) -> int:
     with (
         join(options.parallel, options.device) as group,
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
         contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
     ):
         return _train_together(options, group)
@@ -227,14 +230,19 @@ def _train_together(options: argparse.Namespace, group: Group) -> int:
     train_config = _train_config(options)
     if options.variant not in VARIANTS:
         raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
+    if options.chart is not None and group.is_first:
+        from gpt.figures.plots import check_figure_path, save_figure, training_figure  # slow to import, rarely needed
+
+        check_figure_path(options.chart, folder_to_come=options.out)
+    if group.size > 1 and is_read_once(options.corpus):
+        raise ValueError(f"{options.corpus} can be read once, and here are {group.size} processes; give a text file")
     corpus = load_corpus(options.corpus)
     model = _new_model(options, corpus, train_config.seed)
     trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
     recording = Recording(trainer)
     if continue_training(options.out, recording):
         print(f"continuing {options.out} after step {trainer.step:,}")
-    changes = ", ".join(changes_from_gpt2(model.config)) or "none"
-    parameters = parameter_count(model.config)
+    parameters, changes = parameter_count(model.config), ", ".join(changes_from_gpt2(model.config)) or "none"
     print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
     with noting_stops(group):
         _show(saved_events(options.out, recording), trainer)
@@ -245,14 +253,14 @@ def _train_together(options: argparse.Namespace, group: Group) -> int:
         loss = finish_training(options.out, recording, f"python -m gpt {shlex.join(options.given)}")
     else:
         loss = measure_best(recording, lambda best: evaluate(best, corpus, most_windows=MOST_WINDOWS))
-    if options.chart is not None and group.is_first:
-        _draw(options.chart, options.variant, recording.history, corpus)
     is_whole = is_read_whole(corpus, model.config)
     extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
     print(
         f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} {loss:.3f}; "
         f"saved in {options.out}"
     )
+    if options.chart is not None and group.is_first:
+        save_figure(training_figure(options.variant, recording.history, corpus), options.chart)
     return 0
 
 
@@ -266,15 +274,6 @@ def _show(events: Iterable[TrainEvent], trainer: Trainer) -> None:
                 train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
                 bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
                 bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-
-
-def _draw(path: Path, variant: str, history: list[TrainEvent], corpus: Corpus) -> None:
-    from gpt.figures.plots import loss_figure, save_figure  # matplotlib is slow to import, and rarely needed
-
-    references = {"uniform guessing": math.log(corpus.tokenizer.vocab_size)}
-    if corpus.bigram_loss is not None:
-        references["bigram model"] = corpus.bigram_loss
-    save_figure(loss_figure({variant: (variant, history)}, references), path)
 
 
 def _train_config(options: argparse.Namespace) -> TrainConfig:
@@ -307,10 +306,10 @@ def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
 def _generate(options: argparse.Namespace) -> None:
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)  # checked before a model loads
     model, tokenizer = _load(options.model)
-    stream = stream_text(
-        model, tokenizer, options.prompt, max_new_tokens=options.max_new_tokens, **dataclasses.asdict(sampling)
-    )
-    print(options.prompt, end="")
+    prompt = opening(tokenizer) if options.prompt is None else options.prompt
+    choices = dataclasses.asdict(sampling)
+    stream = stream_text(model, tokenizer, prompt, max_new_tokens=options.max_new_tokens, **choices)
+    print(prompt, end="")
     for piece in stream:
         print(piece, end="", flush=True)
     print()
@@ -334,6 +333,7 @@ def _prepare(options: argparse.Namespace) -> None:
         vocab_size=options.vocab_size,
         pattern=options.pattern,
         progress=True,
+        tell=lambda note: tqdm.write(note, file=sys.stderr),
     )
     print(
         f"{prepared.name}: {prepared.characters:,} characters became {prepared.tokens:,} tokens of "
@@ -389,6 +389,6 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    status = main()
+    status = as_program(main)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: Ctrl-C while Python ends has no traceback
     sys.exit(status)

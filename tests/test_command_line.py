@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from safetensors.torch import load_file
 from gpt import Trainer, load_checkpoint
 from gpt.__main__ import main
 from gpt.bench import BENCHMARKS, cache
+from gpt.training.group import Group
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -171,6 +175,31 @@ def test_bad_training_input_is_answered_in_a_sentence(run_train, capsys, options
     answered(capsys, message)
 
 
+def test_several_processes_do_not_share_a_pipe(run_train, monkeypatch, capsys):
+    monkeypatch.setattr("gpt.__main__.join", lambda *_: contextlib.nullcontext(Group(0, 2)))
+    assert run_train("--corpus", "-") == 2
+    answered(capsys, "- can be read once, and here are 2 processes; give a text file")
+
+
+@pytest.mark.parametrize(
+    ("chart", "message"),
+    [
+        ("loss.jpg", "'loss.jpg' does not end in .png or .svg; name the picture with one of these endings"),
+        ("nowhere/loss.png", "for the picture loss.png; make it, or choose another"),
+        ("text.txt/loss.png", "for the picture loss.png; make it, or choose another"),
+    ],
+)
+def test_a_chart_that_cannot_be_written_is_refused_before_the_training(run_train, tmp_path, capsys, chart, message):
+    assert run_train("--steps", "3", "--chart", str(tmp_path / chart)) == 2
+    answered(capsys, message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_chart_may_lie_in_the_folder_of_the_training(run_train, tmp_path):
+    assert run_train("--steps", "3", "--chart", str(tmp_path / "out" / "loss.png")) == 0
+    assert (tmp_path / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -197,6 +226,16 @@ def model_folder(run_train, tmp_path, capsys):
     assert run_train("--steps", "1") == 0
     capsys.readouterr()
     return tmp_path / "out"
+
+
+def test_without_a_prompt_a_model_that_knows_no_line_break_begins_by_itself(run_train, text_file, tmp_path, capsys):
+    text_file.write_text("ba ab b " * 100)
+    assert run_train("--steps", "1") == 0
+    capsys.readouterr()
+    assert main(["generate", "--model", str(tmp_path / "out"), "--max-new-tokens", "9"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(" ")
+    assert len(printed) == 1 + 9 + 1
 
 
 @pytest.mark.parametrize(
@@ -285,3 +324,25 @@ def test_as_a_program():
     assert finished.stderr.splitlines() == [
         "gpt: there is no checkpoint folder 'nowhere'; `python -m gpt train --out` makes one"
     ]
+
+
+def test_as_programs_whose_output_nobody_reads_to_its_end(text_file, tmp_path):
+    """What `| head` takes away from a training is its output alone; and no character ends anything."""
+    text_file.write_text("→ 中文 🙂 und Übermut\n" * 100, encoding="utf-8")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "gpt"]
+    train = shlex.join([*command, "train", "--corpus", str(text_file), "--out", str(out), *SMALL, "--steps", "2000"])
+    generate = shlex.join([*command, "generate", "--model", str(out), "--prompt", "→ 中", "--max-new-tokens", "99"])
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{train} 2>&- | head -1; echo $?; {generate} 2>&-"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        encoding="cp1252",
+    )
+    first, status, begins, *_ = done.stdout.splitlines()
+    assert first.startswith("gpt2: ")
+    assert (status, done.returncode, done.stderr) == ("141", 0, "")
+    assert begins.startswith("\\u2192 \\u4e2d")
+    assert 0 < load_checkpoint(out).history[-1].step + 1 < 2000

@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Each chapter may import those on the lines above its own. `lazy` is the door of all faces.
+# Each chapter may import those on the lines above its own. `lazy` is the door of all faces, `terminal` of all programs.
 LAYERS = (
-    {"lazy"},
+    {"lazy", "terminal"},
     {"model"},
     {"data", "costs"},
     {"generation"},

@@ -10,7 +10,7 @@ from gpt.costs.formulas import parameter_count
 from gpt.costs.machine import installed, processor, threads_text
 from gpt.data.corpus import Corpus
 from gpt.data.tokenizer import Tokenizer
-from gpt.generation.stream import stream_text
+from gpt.generation.stream import opening, stream_text
 from gpt.model.config import GPTConfig, changes_from_gpt2
 from gpt.model.gpt2 import GPT2
 from gpt.training.evaluation import mean_and_error, token_losses
@@ -47,8 +47,8 @@ def is_read_whole(corpus: Corpus, config: GPTConfig) -> bool:
 
 
 def samples(model: GPT2, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """What a model writes after a line break, or after its first token if it knows none: {"seed", "text"} for each."""
-    prompt = tokenizer.decode([0]) if tokenizer.unknown_characters("\n") else "\n"
+    """What a model writes after its `opening`: {"seed", "text"} for each."""
+    prompt = opening(tokenizer)
     written = []
     for seed in _SAMPLE_SEEDS:
         pieces = stream_text(

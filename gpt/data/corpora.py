@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt.data.sources import is_read_once, open_text, text_name
 from gpt.data.text import decode_text
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ class CorpusUnavailable(RuntimeError):
 def load_corpus(name_or_path: str | Path) -> Corpus:
     """Load a corpus by name (see `CORPORA`), or by its path a UTF-8 text file of your own, or a prepared text.
 
-    A prepared text, of any length, is a folder that `prepare_text` made; its ids stay in their file.
+    A prepared text, of any length, is a folder that `prepare_text` made; its ids stay in their file. In a file's place
+    may be a pipe, such as /dev/stdin, or "-" for standard input, which is read to its end.
 
     Tiny Shakespeare is looked for in the folder named by the environment variable GPT_LAB_DATA (as
     `tinyshakespeare/input.txt`), then in the user's cache folder, and else fetched, with its checksum verified.
@@ -47,6 +50,7 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
         CorpusUnavailable: Tiny Shakespeare is not here and cannot be fetched.
         FileNotFoundError: there is no corpus and no file of that name.
         ValueError: the file is not a text to learn from, or the folder not a sound prepared text.
+        OSError: the file cannot be read.
     """
     from gpt.data.corpus import Corpus
     from gpt.data.prepare import load_prepared
@@ -58,22 +62,29 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
     path = Path(name_or_path)
     if (path / "meta.json").is_file():
         return load_prepared(path)
-    if not path.is_file():
+    if path.is_dir() and str(name_or_path):
+        raise ValueError(
+            f"{path} is a folder and not a prepared text; make one of its text files with "
+            f"`python -m gpt prepare {shlex.quote(str(path))} --out ...`, and give the folder that this makes"
+        )
+    if not path.is_file() and not is_read_once(name_or_path):
         raise FileNotFoundError(
             f"there is no corpus or text file {str(name_or_path)!r}; give the path of a text file or of a prepared "
             f"text, or one of {', '.join(CORPORA)}"
         )
-    return Corpus.from_text(path.name, _read_text(path))
+    return Corpus.from_text(text_name(name_or_path), _read_text(name_or_path))
 
 
-def _read_text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > _LARGEST_FILE:
+def _read_text(source: str | Path) -> str:
+    name = text_name(source)
+    with open_text(source) as file:
+        content = file.read(_LARGEST_FILE + 1)  # of a pipe nobody knows the size
+    if len(content) > _LARGEST_FILE:
         raise ValueError(
-            f"{path.name!r} has {size:,} bytes; at most {_LARGEST_FILE:,} are read at once; make it ready with "
+            f"{name!r} has more than {_LARGEST_FILE:,} bytes, the most that are read at once; make it ready with "
             f"`python -m gpt prepare`, and give the folder that this makes"
         )
-    return decode_text(path.name, path.read_bytes())
+    return decode_text(name, content)
 
 
 def _tiny_shakespeare() -> str:

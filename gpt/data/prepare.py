@@ -17,9 +17,8 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
+from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
 from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
 
@@ -39,8 +39,11 @@ TOKENIZERS = ("characters", "bpe")
 
 _FORMAT = "gpt-lab-text-1"
 _IDS_TYPES = {"uint16": "<u2", "uint32": "<u4"}
+_COPY = "text.txt"  # of a text that can be read once only
 _STRETCH = 1_000_000  # characters read at a time
 _BPE_SAMPLE = 50_000_000  # bytes of text that merges are learned from, at most
+_LONGEST_PASSAGE = 10_000  # characters; what is longer has no spaces for thousands of them
+_UNBROKEN_SAMPLE = 5_000_000  # characters of such passages, at most: hardly anything repeats, and all takes memory
 _CODE_POINTS = 0x110000
 _UNKNOWN = 0xFFFF  # what the table of ids says of a character outside the vocabulary
 
@@ -92,21 +95,25 @@ def prepare_text(
     vocab_size: int = 4096,
     pattern: str = "*.txt",
     progress: bool = False,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> PreparedText:
     """Make the folder `out` of a UTF-8 text file, or of all text files in a folder; `load_corpus` reads it.
 
     The files of a folder are one text: those whose names fit the pattern, in all folders below it too, in the order of
-    their paths, with a line end between one and the next. Line ends are made uniform, as `Corpus.from_text` has them,
-    and with characters the ids are the same as there, too.
+    their paths, with a line end between one and the next; hidden files and folders are not read. Line ends are made
+    uniform, as `Corpus.from_text` has them, and with characters the ids are the same as there, too.
 
     Args:
-        source: the text file, or the folder of text files.
+        source: the text file, or the folder of text files; or a pipe, or "-" for standard input, of which `out` keeps a
+            copy while it is made, because a text is read twice.
         out: the folder to make; nobody else may be making the same one.
         tokenizer: one of `TOKENIZERS`: the text's characters, or a byte-pair encoding learned from it (from evenly
-            spaced parts of a longer text than 50 MB).
+            spaced parts of a longer text than 50 MB, or than 5 MB where there are no spaces).
         vocab_size: tokens of the byte-pair encoding; characters have as many as there are.
-        pattern: which files of a folder are read, such as "*.md".
+        pattern: which files of a folder are read, such as "*.md"; capitals make no difference.
         progress: show a bar, in bytes read, on standard error.
+        tell: is given a sentence for each thing that is not done as one may expect: files of the folder that are not
+            read, words that were too long to learn a byte-pair encoding from as a whole.
 
     Raises:
         ValueError: something else is in the place of `out`, a file is not a text, or an argument is not allowed.
@@ -117,20 +124,24 @@ def prepare_text(
         raise ValueError(f"there is no tokenizer {tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; choose another folder, or remove this one")
-    files = _files(source, pattern)
+    files = _files(source, pattern, tell)
     workplace = out.parent / f".{out.name}.new"
     shutil.rmtree(workplace, ignore_errors=True)  # of a preparation that was killed
     workplace.mkdir(parents=True)
-    size = sum(path.stat().st_size for path in files)
     try:
+        if is_read_once(source):
+            copy_text(source, workplace / _COPY)
+            files = [workplace / _COPY]
+        size = sum(path.stat().st_size for path in files)
         with tqdm(total=2 * size, unit="B", unit_scale=True, desc="vocabulary", disable=not progress) as bar:
             first_reading = _Reading(source, files, bar)
             if tokenizer == "bpe":
-                vocabulary: Tokenizer = _learn_bpe(first_reading, vocab_size, size)
+                vocabulary: Tokenizer = _learn_bpe(first_reading, vocab_size, size, tell)
             else:
                 vocabulary = _collect_characters(first_reading)
             bar.set_description("ids")
             prepared = _write(workplace, _Reading(source, files, bar), vocabulary)
+        (workplace / _COPY).unlink(missing_ok=True)
         if out.exists():
             out.rmdir()
         workplace.rename(out)
@@ -140,15 +151,12 @@ def prepare_text(
     return prepared
 
 
-def _files(source: Path, pattern: str) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
+def _files(source: Path, pattern: str, tell: Callable[[str], None]) -> list[Path]:
+    if source.is_dir():
+        return find_texts(source, pattern, tell)
+    if not source.is_file() and not is_read_once(source):
         raise FileNotFoundError(f"there is no text file or folder {str(source)!r}; give the path of one")
-    files = sorted(path for path in source.rglob("*") if fnmatchcase(path.name, pattern) and path.is_file())
-    if not files:
-        raise FileNotFoundError(f"no file in {source} has a name like {pattern!r}; give another folder, or --pattern")
-    return files
+    return [source]
 
 
 class _Reading:
@@ -161,7 +169,7 @@ class _Reading:
     """
 
     def __init__(self, source: Path, files: Sequence[Path], bar: tqdm) -> None:
-        self.name = source.resolve().name
+        self.name = text_name(source)
         self.characters = 0
         self.digest = hashlib.sha256()
         self._source, self._files, self._bar = source, files, bar
@@ -180,14 +188,15 @@ class _Reading:
 
     def _stretches(self, path: Path) -> Iterator[str]:
         """A file as `decode_text` gives it, in parts."""
-        name = path.name if path == self._source else path.relative_to(self._source).as_posix()
+        name = path.relative_to(self._source).as_posix() if self._source.is_dir() else self.name
         with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8", newline=None) as text:
             done, has_begun = 0, False
             while True:
                 try:
                     stretch = text.read(_STRETCH)
                 except UnicodeDecodeError as error:  # knows the position within the bytes it was given last
-                    raise not_utf8(name, file.tell() - len(error.object) + error.start) from None
+                    position, found = file.tell() - len(error.object) + error.start, error.object[error.start :]
+                    raise not_utf8(name, position, found[:2]) from None
                 self._bar.update(file.tell() - done)
                 done = file.tell()
                 if not stretch:
@@ -214,13 +223,22 @@ def _collect_characters(reading: _Reading) -> CharTokenizer:
     return CharTokenizer(characters)
 
 
-def _learn_bpe(reading: _Reading, vocab_size: int, size: int) -> BPETokenizer:
+def _learn_bpe(reading: _Reading, vocab_size: int, size: int, tell: Callable[[str], None]) -> BPETokenizer:
     """The byte-pair encoding learned from a text of `size` bytes, all of which is read, and so checked."""
     spacing = -(-size // _BPE_SAMPLE) or 1
-    passages = enumerate(_cut(reading, _PASSAGE))
-    return BPETokenizer.from_texts(
-        (one for number, some in passages if number % spacing == 0 for one in some), vocab_size
-    )
+
+    def sample() -> Iterator[str]:
+        unbroken = 0  # characters so far
+        for number, some in enumerate(_cut(reading, _PASSAGE)):
+            for passage in some if number % spacing == 0 else ():
+                if len(passage) > _LONGEST_PASSAGE:
+                    share = reading.characters / max(size, 1)  # files of the system say that they are empty
+                    if unbroken > _UNBROKEN_SAMPLE * share:
+                        continue
+                    unbroken += len(passage)
+                yield passage
+
+    return BPETokenizer.from_texts(sample(), vocab_size, tell)
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

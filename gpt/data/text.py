@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 LARGEST_VOCABULARY = 10_000  # characters
@@ -33,7 +34,7 @@ def decode_text(name: str, content: bytes) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise not_utf8(name, error.start) from None
+        raise not_utf8(name, error.start, content[error.start : error.start + 2]) from None
     return clean_text(name, text)
 
 
@@ -41,15 +42,22 @@ def clean_text(name: str, text: str) -> str:
     """A text as it is learned from: no byte order mark before it, and every line end one newline.
 
     Raises:
-        ValueError: it holds NUL.
+        ValueError: it holds NUL, or half of a surrogate pair, which no file in UTF-8 can.
     """
     check_no_nul(name, text)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name!r} holds {text[error.start]!a}, half of a character; leave it out") from None
     return text.lstrip(BYTE_ORDER_MARK).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def not_utf8(name: str, position: int) -> ValueError:
-    """The error for a file whose byte at `position` is not UTF-8."""
-    return ValueError(f"{name!r} is not UTF-8 text (byte {position:,}); save it as UTF-8")
+def not_utf8(name: str, position: int, found: bytes) -> ValueError:
+    """The error for a file that is not UTF-8 from its byte `position` on, where two bytes `found` stand."""
+    is_utf16 = position == 0 and found in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return ValueError(
+        f"{name!r} is not UTF-8 text (byte {position:,}){' but UTF-16' if is_utf16 else ''}; save it as UTF-8"
+    )
 
 
 def check_no_nul(name: str, text: str) -> None:

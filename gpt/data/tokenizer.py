@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpt.data.byte_level import END_OF_TEXT, is_vocabulary, make_encoder, read_encoder
+from gpt.data.interruptible import interruptibly
+from gpt.data.long_words import LONGEST_WORD, cut_long_words
 
 if TYPE_CHECKING:
     import tokenizers
 
 _LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
 _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
+_LONG_TEXT = 100_000  # characters that are encoded in about 0.1 s
 
 
 class Tokenizer(Protocol):
@@ -163,11 +166,19 @@ class BPETokenizer:
             raise ValueError(f"the tokenizer in {folder} is not sound: {error}") from None
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
+    def from_texts(
+        cls, texts: Iterable[str], vocab_size: int, tell: Callable[[str], None] = lambda sentence: None
+    ) -> BPETokenizer:
         """Learn a vocabulary: the 256 bytes, then again and again the commonest pair of neighbours as one more token.
 
-        Pairs do not reach across words, numbers and marks, as in the original, nor across two of the texts. There are
-        fewer tokens than `vocab_size` where no pair is left that occurs twice.
+        Pairs do not reach across words, numbers and marks, as in the original, nor across two of the texts, nor, in a
+        word of more than `LONGEST_WORD` bytes (DNA on one line has such words), across its parts of that length. There
+        are fewer tokens than `vocab_size` where no pair is left that occurs twice.
+
+        Args:
+            texts: what to learn from.
+            vocab_size: how many tokens there are to be.
+            tell: is given a sentence if there were words to be cut.
 
         Raises:
             ValueError: a vocabulary without room for merges, or larger than any in use.
@@ -185,7 +196,18 @@ class BPETokenizer:
             max_token_length=_LONGEST_TOKEN,
             show_progress=False,
         )
-        encoder.train_from_iterator(texts, trainer)
+        is_cut = False
+
+        def parts() -> Iterator[str]:
+            nonlocal is_cut
+            for text in texts:
+                some = cut_long_words(text)
+                is_cut = is_cut or len(some) > 1
+                yield from some
+
+        interruptibly(lambda wanted: encoder.train_from_iterator(wanted(parts()), trainer))
+        if is_cut:
+            tell(f"words of more than {LONGEST_WORD} bytes, as where there are no spaces, were learned from in parts")
         return cls(encoder)
 
     @property
@@ -215,11 +237,14 @@ class BPETokenizer:
         unknown = self.unknown_characters(text)
         if unknown:
             raise ValueError(f"the text holds {unknown[0]!r}, half of a character; leave it out")
+        if len(text) > _LONG_TEXT:
+            return self.encode_batch([text])[0]
         return self._encoder.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each of many texts; `encode` on as many threads as there are."""
-        return [encoding.ids for encoding in self._encoder.encode_batch_fast(texts, add_special_tokens=False)]
+        encodings = interruptibly(lambda _: self._encoder.encode_batch_fast(texts, add_special_tokens=False))
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, with U+FFFD for bytes that are not UTF-8; raises ValueError for an unknown id."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 from torch import Tensor
 
+from gpt.data.corpus import Corpus
 from gpt.figures.colours import VARIANT_COLOURS, variant_dash
+from gpt.figures.fonts import drawable, families
 from gpt.model.config import GPTConfig
 from gpt.model.masks import attention_mask
 from gpt.training.state import TrainEvent
@@ -24,6 +28,8 @@ _INK = LinearSegmentedColormap.from_list("ink", ["#FFFFFF", "#14213A"])
 _SQUARE_ROOT = PowerNorm(0.5, vmin=0, vmax=1)
 _FUTURE: dict[str, Any] = {"hatch": "\\\\\\", "facecolor": "#EEEFF0", "edgecolor": "#B4B8BD"}
 _OUTSIDE: dict[str, Any] = {"hatch": "///", "facecolor": "#F9EFE4", "edgecolor": "#E0B48A"}
+_LONGEST_NAME = 24  # characters of a token at an axis, which leave room for the map
+_TOKENS = "monospace"  # the font of tokens
 _MOST_NAMED = 80  # tokens that stand at the axes by themselves; of a longer text, their positions
 
 
@@ -60,7 +66,7 @@ def loss_figure(
             linestyle=(0, variant_dash(known)) if variant_dash(known) else "solid",
             marker="o",
             markersize=4,
-            label=f"{label}, validation",
+            label=f"{drawable(label)}, validation",
         )
     for label, loss in (references or {}).items():
         axes.axhline(loss, color="#6B7075", linestyle=(0, (5, 4)), linewidth=1)
@@ -68,8 +74,17 @@ def loss_figure(
     axes.grid(axis="y", color="#DEDBD3")
     axes.spines[["top", "right", "left"]].set_visible(False)
     if curves:
-        axes.legend(frameon=False)
+        for text in axes.legend(frameon=False, prop={"family": families("sans-serif")}).get_texts():
+            text.set_parse_math(False)
     return figure
+
+
+def training_figure(variant: str, history: Sequence[TrainEvent], corpus: Corpus) -> Figure:
+    """The `loss_figure` of one training, beside what knowing nothing and knowing pairs of tokens would come to."""
+    references = {"uniform guessing": math.log(corpus.tokenizer.vocab_size)}
+    if corpus.bigram_loss is not None:
+        references["bigram model"] = corpus.bigram_loss
+    return loss_figure({variant: (variant, history)}, references)
 
 
 def attention_figure(weights: Tensor, config: GPTConfig, tokens: Sequence[str], title: str) -> Figure:
@@ -86,14 +101,15 @@ def attention_figure(weights: Tensor, config: GPTConfig, tokens: Sequence[str], 
     """
     figure = Figure(figsize=(8, 8.6), layout="constrained")
     axes = figure.add_subplot(xlabel="key (what is read)", ylabel="query (who reads)")
-    axes.set_title(title, parse_math=False)
+    axes.set_title(drawable(title), parse_math=False, family=families("sans-serif"))
     image = _draw_head(axes, weights, config)
     length = len(tokens)
     if length <= _MOST_NAMED:
         size = min(10.0, 420 / length)
         shown = [_visible(token) for token in tokens]
-        axes.set_xticks(range(length), shown, fontsize=size, family="monospace", parse_math=False)
-        axes.set_yticks(range(length), shown, fontsize=size, family="monospace", parse_math=False)
+        style: dict[str, Any] = {"fontsize": size, "family": families(_TOKENS), "parse_math": False}
+        axes.set_xticks(range(length), shown, **style)
+        axes.set_yticks(range(length), shown, **style)
         if any(len(token) > 2 for token in shown):
             axes.tick_params(axis="x", rotation=90)
     axes.tick_params(length=0)
@@ -109,7 +125,7 @@ def attention_figure(weights: Tensor, config: GPTConfig, tokens: Sequence[str], 
         if region.any()
     ]
     if named:
-        axes.legend(handles=named, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=2, frameon=False)
+        figure.legend(handles=named, loc="outside lower center", ncols=2, frameon=False)  # names of tokens may be long
     return figure
 
 
@@ -117,7 +133,7 @@ def attention_grid_figure(weights: Tensor, config: GPTConfig, title: str) -> Fig
     """The attention of all heads, (num_layers, num_heads, T, T), drawn as `attention_figure` draws one."""
     layers, heads = weights.shape[:2]
     figure = Figure(figsize=(1.5 * heads + 1, 1.65 * layers + 1), layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(drawable(title), parse_math=False, family=families("sans-serif"))
     for layer in range(layers):
         for head in range(heads):
             axes = figure.add_subplot(layers, heads, layer * heads + head + 1, xticks=[], yticks=[])
@@ -159,14 +175,36 @@ def _outline(region: Tensor) -> Outline:
 
 
 def _visible(token: str) -> str:
-    """A token as it can stand at an axis: blanks and line breaks as signs, what cannot be printed as its code."""
+    """A token as it can stand at an axis: blanks and line breaks as signs, what cannot be drawn as its code point."""
     signs = {" ": "␣", "\n": "⏎", "\t": "⇥"}
-    return "".join(signs.get(one, one if one.isprintable() else f"<{ord(one):x}>") for one in token)
+    shown = drawable("".join(signs.get(one, one) for one in token), _TOKENS)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 3]}..."
+
+
+def check_figure_path(path: str | Path, *, folder_to_come: Path | None = None) -> None:
+    """Raise ValueError unless a figure can be saved there: asked before the work whose result it shows.
+
+    Args:
+        path: of the picture.
+        folder_to_come: may hold the picture though it is not there yet.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(f"{path.name!r} does not end in .png or .svg; name the picture with one of these endings")
+    if folder_to_come is not None and path.parent == folder_to_come and not folder_to_come.exists():
+        return
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} for the picture {path.name}; make it, or choose another")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"the picture {path} cannot be written there; choose another place")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure; the ending of the name, .png or .svg, says how. Raises ValueError for another ending."""
-    path = Path(path)
-    if path.suffix not in (".png", ".svg"):
-        raise ValueError(f"{path.name!r} does not end in .png or .svg; name the picture with one of these endings")
+    """Write a figure; the ending of the name, .png or .svg, says how.
+
+    Raises:
+        ValueError: as `check_figure_path`.
+        OSError: it cannot be written for another reason.
+    """
+    check_figure_path(path)
     figure.savefig(path, dpi=160)

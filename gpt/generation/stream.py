@@ -105,6 +105,11 @@ def extend_ids(
     return torch.cat([input_ids.to(model.device), torch.stack(list(stream), dim=1)], dim=1)
 
 
+def opening(tokenizer: Tokenizer) -> str:
+    """What a model goes on from where nobody says: a line break, or its first token if it has never seen one."""
+    return tokenizer.decode([0]) if tokenizer.unknown_characters("\n") else "\n"
+
+
 def stream_text(
     model: GPT2,
     tokenizer: Tokenizer,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 
 import gpt.data.corpora
 from gpt import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.data.prepare import prepare_text
 
 TEXT = "To be, or not to be: that is the question.\n" * 3
 
@@ -97,7 +102,7 @@ def test_a_text_file_of_your_own(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (TEXT.encode("utf-16"), "'mine.txt' is not UTF-8 text .byte 0.; save it as UTF-8"),
+        (TEXT.encode("utf-16"), "'mine.txt' is not UTF-8 text .byte 0. but UTF-16; save it as UTF-8"),
         (TEXT.encode("utf-16-le"), "'mine.txt' holds NUL bytes, so it is not a text"),
         ("Übermut tut selten gut. ".encode("latin-1") * 3, "'mine.txt' is not UTF-8 text .byte 0."),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "'mine.txt' is not UTF-8 text"),
@@ -116,15 +121,87 @@ def test_what_is_not_a_text_to_learn_from_is_refused(tmp_path, content, message)
         load_corpus(path)
 
 
-def test_a_giant_file_is_refused_before_it_is_read(tmp_path):
+def test_a_giant_file_is_refused(tmp_path):
     path = tmp_path / "giant.txt"
     with path.open("wb") as file:
         file.truncate(50_000_001)  # a hole: takes no disk
-    with pytest.raises(ValueError, match=r"'giant.txt' has 50,000,001 bytes; at most 50,000,000 are read"):
+    with pytest.raises(ValueError, match=r"'giant.txt' has more than 50,000,000 bytes, the most that are read at once"):
         load_corpus(path)
 
 
-@pytest.mark.parametrize("name", ["nowhere.txt", "", "."])
+@pytest.mark.parametrize("name", ["nowhere.txt", ""])
 def test_what_is_not_there_is_answered_with_the_list(name):
     with pytest.raises(FileNotFoundError, match=r"there is no corpus or text file .*shakespeare, python-docs"):
         load_corpus(name)
+
+
+def test_a_folder_that_is_no_prepared_text_is_answered_with_the_way_to_one(tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder and not a prepared text; make one .* `python -m gpt prepare .*"):
+        load_corpus(tmp_path)
+
+
+# --- Pipes ----------------------------------------------------------------------------------------------------------
+
+
+def piped(content: bytes) -> str:
+    """The path of a pipe that gives this (little enough to fit into it), as the shell's <(...) makes one."""
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    return f"/dev/fd/{reader}"
+
+
+needs_dev_fd = pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="this system has no /dev/fd")
+
+
+@needs_dev_fd
+@pytest.mark.parametrize("source", ["pipe", "stdin"])
+def test_a_text_is_read_from_a_pipe(tmp_path, monkeypatch, source):
+    """By `load_corpus` and by `prepare_text`, which reads it twice."""
+    content = TEXT.replace("\n", "\r\n").encode()
+    expected = Corpus.from_text("x", TEXT)
+
+    def given() -> str:
+        if source == "pipe":
+            return piped(content)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return "-"
+
+    corpus = load_corpus(given())
+    assert (corpus.name, corpus.sha256) == (source, expected.sha256)
+    for kind in ("characters", "bpe"):
+        prepare_text(given(), tmp_path / kind, tokenizer=kind, vocab_size=300)
+        assert load_corpus(tmp_path / kind).sha256 == expected.sha256
+        assert load_corpus(tmp_path / kind).name == source
+        assert {path.name for path in (tmp_path / kind).iterdir()} == {"ids.bin", "meta.json", "tokenizer.json"}
+
+
+@needs_dev_fd
+def test_pipes_that_give_no_text_are_answered(tmp_path, monkeypatch):
+    for read in (load_corpus, lambda source: prepare_text(source, tmp_path / "out")):
+        for source, message in (
+            (piped(b""), "'pipe' holds no text"),
+            (piped(b"a\0b" * 99), "'pipe' holds NUL bytes"),
+            (piped(b"\xff" * 99), r"'pipe' is not UTF-8 text \(byte 0\)"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                read(source)
+        monkeypatch.setattr(sys, "stdin", None)
+        with pytest.raises(ValueError, match="standard input is closed; pipe a text into it, or give the path of"):
+            read("-")
+        pty = pytest.importorskip("pty")
+        terminal = os.ttyname(pty.openpty()[1])
+        with pytest.raises(ValueError, match=f"{terminal} is a terminal; pipe a text into it, or give the path"):
+            read(terminal)
+    with pytest.raises(ValueError, match="'zero' holds NUL bytes"):  # it has no end
+        prepare_text("/dev/zero", tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are not bytes here")
+def test_a_name_that_is_not_utf8_is_written_all_the_same(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    with open(path, "w") as file:
+        file.write(TEXT)
+    assert load_corpus(os.fsdecode(path)).name == "caf\ufffd.txt"
+    assert prepare_text(os.fsdecode(path), tmp_path / "out").name == "caf\ufffd.txt"

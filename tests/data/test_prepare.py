@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
 from gpt2_folders import END_OF_TEXT, train_encoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gpt import BPETokenizer, CharTokenizer, Corpus, Trainer, load_checkpoint, load_corpus
 from gpt.__main__ import main
@@ -95,6 +100,74 @@ def test_a_folder_is_one_text_in_the_order_of_its_paths(tmp_path, tiny_text):
     equal(load_corpus(tmp_path / "other"), expected)
 
 
+NAMES = ("a.txt", "B.TXT", "c.Txt", ".hidden.txt", "._a.txt", "~$a.md", "notes.md", "txt", ".DS_Store")
+FOLDERS = ("", "b/", "A/", ".ipynb_checkpoints/", "b/.git/", ".git/b/", "__MACOSX/")
+
+
+@given(places=st.sets(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(NAMES)).map("".join), max_size=12))
+@settings(max_examples=40)
+def test_of_a_folder_all_text_files_are_read_and_none_that_is_hidden(places):
+    """And what is left out is told, with its number."""
+    with TemporaryDirectory() as folder:
+        texts = Path(folder) / ".texts"  # that the folder itself is hidden makes no difference
+        for place in places:
+            (texts / place).parent.mkdir(parents=True, exist_ok=True)
+            (texts / place).write_text(f"This is what {place} says.\n")
+        texts.mkdir(exist_ok=True)
+        read = [place for place in places if place.lower().endswith(".txt") and not re.search(r"(^|/)\.", place)]
+        said: list[str] = []
+        if not read:
+            with pytest.raises(FileNotFoundError, match=r"has a name like '\*.txt'; give another folder, or --pattern"):
+                prepare_text(texts, Path(folder) / "prepared", tell=said.append)
+            return
+        prepare_text(texts, Path(folder) / "prepared", tell=said.append)
+        expected = "\n".join(f"This is what {place} says.\n" for place in sorted(read, key=lambda place: Path(place)))
+        assert load_corpus(Path(folder) / "prepared").sha256 == Corpus.from_text("x", expected).sha256
+        assert len(said) == (len(read) < len(places))
+        if said:
+            entries = [{*path.relative_to(texts).parents} | {path.relative_to(texts)} for path in texts.rglob("*")]
+            seen = [entry for entry in entries if sum(part.name[:1] == "." for part in entry) == 1]
+            hidden = sum(max(entry, key=lambda part: len(part.parts)).name[0] == "." for entry in seen)
+            others = sum(not place.lower().endswith(".txt") and not re.search(r"(^|/)\.", place) for place in places)
+            assert said[0].startswith(f"{texts}: reading {len(read)} of its files; left out: ")
+            assert (f"{hidden} hidden (such as ." in said[0]) == (hidden > 0)
+            assert (f"{others} with a name unlike '*.txt' (such as " in said[0]) == (others > 0)
+
+
+def test_hidden_files_are_read_where_the_pattern_asks_for_them(tmp_path):
+    (tmp_path / "texts" / ".git").mkdir(parents=True)
+    for name in (".notes.txt", "notes.txt", ".git/.notes.txt"):
+        (tmp_path / "texts" / name).write_text(f"What {name} says.")
+    prepare_text(tmp_path / "texts", tmp_path / "prepared", pattern=".*.txt")
+    assert load_corpus(tmp_path / "prepared").sha256 == Corpus.from_text("x", "What .notes.txt says.").sha256
+
+
+def test_the_command_line_says_what_is_left_out(tmp_path, capsys):
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "._a.txt"):
+        (tmp_path / "texts" / name).write_text("This is a text and no other.")
+    assert main(["prepare", str(tmp_path / "texts"), "--out", str(tmp_path / "prepared")]) == 0
+    printed = capsys.readouterr()
+    assert "texts: reading 1 of its files; left out: 1 hidden (such as ._a.txt)" in printed.err
+    assert printed.out.startswith("texts: 28 characters became 28 tokens")
+
+
+def test_links_and_what_is_no_file_are_left_out_and_told(tmp_path):
+    """A linked folder may lead to the folder itself, and a pipe would be waited for."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("This is a text and no other.")
+    (texts / "again").symlink_to(texts)
+    os.mkfifo(texts / "pipe.txt")
+    (texts / "lost.txt").symlink_to("nowhere")
+    said: list[str] = []
+    prepare_text(texts, tmp_path / "prepared", tell=said.append)
+    assert said == [
+        f"{texts}: reading 1 of its files; left out: 1 linking to a folder (such as again), "
+        "2 other than a file (such as lost.txt)"
+    ]
+
+
 def test_a_training_sees_the_same_batches(prepared, tmp_path, trainable, quick):
     """Bit for bit: the weights, the losses and the samples."""
     runs = []
@@ -145,13 +218,44 @@ def test_a_text_without_spaces_is_cut_and_still_the_same_text(tmp_path, monkeypa
     assert corpus.tokenizer.decode(torch.cat((corpus.train_ids, corpus.validation_ids)).tolist()) == text
 
 
+@pytest.mark.parametrize("letters", ["ACGT", "\n", "กขคงจ", "-"])
+def test_a_word_of_a_million_letters_is_learned_from_in_parts(tmp_path, letters):
+    """Learning from such a word as a whole would not be done in a quarter of an hour."""
+    text = "It begins. " + "".join(random.Random(0).choices(letters, k=300_000 if letters == "กขคงจ" else 1_000_000))
+    (tmp_path / "dna.txt").write_text(text)
+    said: list[str] = []
+    prepare_text(tmp_path / "dna.txt", tmp_path / "prepared", tokenizer="bpe", vocab_size=1000, tell=said.append)
+    assert said == ["words of more than 256 bytes, as where there are no spaces, were learned from in parts"]
+    corpus = load_corpus(tmp_path / "prepared")
+    ids = torch.cat((corpus.train_ids, corpus.validation_ids)).tolist()
+    assert corpus.tokenizer.decode(ids) == text
+    assert len(ids) < len(text) / 3
+
+
+def test_of_a_text_without_spaces_no_more_is_learned_than_memory_allows(tmp_path, monkeypatch):
+    """In evenly spaced parts."""
+    monkeypatch.setattr(prepare, "_UNBROKEN_SAMPLE", 20_000)
+    monkeypatch.setattr(prepare, "_LONGEST_PASSAGE", 500)
+    monkeypatch.setattr(prepare, "_STRETCH", 1_000)
+    learned = []
+    from_texts = BPETokenizer.from_texts
+    monkeypatch.setattr(
+        BPETokenizer, "from_texts", lambda texts, *more: from_texts((learned.append(t) or t for t in texts), *more)
+    )
+    text = "".join(random.Random(0).choices("ACGT", k=100_000))
+    (tmp_path / "dna.txt").write_text(text)
+    prepare_text(tmp_path / "dna.txt", tmp_path / "prepared", tokenizer="bpe", vocab_size=300)
+    assert 18_000 <= len("".join(learned)) <= 22_000
+    assert text.index(learned[-1]) > 90_000
+
+
 def test_bpe_learns_from_evenly_spaced_parts_of_a_long_text(tmp_path, words, monkeypatch):
     monkeypatch.setattr(prepare, "_BPE_SAMPLE", 40_000)
     monkeypatch.setattr(prepare, "_STRETCH", 5_000)
     learned = []
     from_texts = BPETokenizer.from_texts
     monkeypatch.setattr(
-        BPETokenizer, "from_texts", lambda texts, size: from_texts((learned.append(t) or t for t in texts), size)
+        BPETokenizer, "from_texts", lambda texts, *more: from_texts((learned.append(t) or t for t in texts), *more)
     )
     prepare_text(tmp_path / "words.txt", tmp_path / "prepared", tokenizer="bpe", vocab_size=300)
     assert 20_000 < len("".join(learned).encode()) <= 45_000

@@ -27,3 +27,18 @@ def test_a_text_with_nul_is_refused_however_it_comes():
     for read in (lambda: clean_text("notes", "a\0b"), lambda: decode_text("notes", b"a\0b")):
         with pytest.raises(ValueError, match="'notes' holds NUL bytes"):
             read()
+
+
+@given(st.text(st.characters(codec=None), max_size=40))
+def test_every_pasted_text_is_read_or_refused_as_its_file_would_be(text):
+    """Half of a character, too, which a browser may send and no file in UTF-8 can hold."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        with pytest.raises(ValueError, match="'notes' holds "):
+            clean_text("notes", text)
+    else:
+        assert clean_text("notes", text) == decode_text("notes", text.encode())
+
+
+def test_half_of_a_character_is_named():
+    with pytest.raises(ValueError, match=r"'notes' holds '\\ud83d', half of a character; leave it out"):
+        clean_text("notes", "a smile \ud83d here")

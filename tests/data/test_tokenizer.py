@@ -7,9 +7,14 @@ import random
 
 import pytest
 from gpt2_folders import END_OF_TEXT, TEXTS, VOCAB_SIZE, edit_json, save_tokenizer, train_encoder
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from gpt import BPETokenizer, CharTokenizer
+from gpt.data.long_words import cut_long_words
+
+_DRAW = random.Random(0)
+_WORDS = ["".join(_DRAW.choices("abcdefgh", k=_DRAW.randint(1, 9))) for _ in range(200)] + ["né", "中文字", "-" * 200]
+TEXTS_OF_WORDS = "".join(_DRAW.choice(_WORDS) + _DRAW.choice([" ", "  ", "\n", ", ", " 12 "]) for _ in range(3000))
 
 
 def test_vocabulary_is_in_unicode_order():
@@ -219,3 +224,26 @@ def test_merges_of_tokens_that_are_not_there(tmp_path):
 
 def test_the_end_of_text_is_one_token(bpe):
     assert len(bpe[0].encode(END_OF_TEXT)) == 1
+
+
+def test_merges_of_ordinary_text_are_those_of_whole_words():
+    """That longer words than these would be learned from in parts changes nothing."""
+    text = TEXTS_OF_WORDS
+    encoder = Tokenizer(models.BPE())
+    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    encoder.train_from_iterator(
+        [text],
+        trainers.BpeTrainer(
+            vocab_size=600, min_frequency=2, initial_alphabet=alphabet, max_token_length=64, show_progress=False
+        ),
+    )
+    assert cut_long_words(text) == [text]
+    assert BPETokenizer.from_texts([text], 600).parts() == BPETokenizer(encoder).parts()
+
+
+def test_a_long_text_is_encoded_as_a_short_one():
+    tokenizer = BPETokenizer.from_texts([TEXTS_OF_WORDS], 400)
+    long = TEXTS_OF_WORDS * 10
+    assert len(long) > 100_000
+    assert tokenizer.encode(long) == tokenizer._encoder.encode(long).ids

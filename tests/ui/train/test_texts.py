@@ -93,6 +93,17 @@ def test_a_text_is_shown_before_it_is_learned() -> None:
     assert f"the first {split:,} are learned from, the last {len(STORY) - split:,} tested on" in shown.info
 
 
+def test_what_is_shown_of_a_paste_is_what_is_learned(start: Callable[..., Run]) -> None:
+    """However its lines end, and with the mark that Notepad writes before a text."""
+    for pasted in ("\ufeff" + STORY, STORY.replace("\n", "\r"), STORY.replace("\n", "\r\n").replace("t", "t\r", 1)):
+        shown, corpus = preview_text(OWN_TEXT, pasted), start(ANNA, own_text=pasted).corpus
+        ids = len(corpus.train_ids) + len(corpus.validation_ids)
+        assert shown.info.startswith(f"{ids:,} characters, {corpus.tokenizer.vocab_size} different ones; ")
+        assert corpus_text(corpus).startswith(shown.value)
+        assert not set("\r\ufeff") & set(corpus.tokenizer.itos)
+    assert_sentence(preview_text(OWN_TEXT, STORY + "\0").info, "holds NUL bytes, so it is not a text")
+
+
 @pytest.mark.parametrize(
     ("choice", "own", "match"),
     [
