@@ -30,12 +30,12 @@ class Visitors:
 
     def who(self, secret: Any) -> str:
         """The visitor who presses a button: the secret they hold, or that of their page, or a new one to keep."""
-        visitor = self.recognise(secret) or self.here()
-        if not visitor:
-            visitor = secrets.token_hex(16)
-            with self._lock:
-                _remember(self._handed_out, visitor, None)
-                _remember(self._of_page, asking().page, visitor)
+        known = self.recognise(secret)
+        page = asking().page
+        with self._lock:  # of two calls of a new page, the second is of the same visitor
+            visitor = known or self._of_page.get(page) or secrets.token_hex(16)
+            _remember(self._handed_out, visitor, None)
+            _remember(self._of_page, page, visitor)
         return visitor
 
     def recognise(self, secret: Any) -> str:
