@@ -133,6 +133,7 @@ def _restored(folder: Path) -> Run:
     run.readers.update(description.get("readers", []))  # not there in an earlier version's
     run.goal = int(description["goal"])
     run.lease.has_ended = bool(description.get("is_left_alone"))
+    run.lease.was_watched = True  # at least by the last server, which kept it
     digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's
     for number, member in enumerate(run.members):
         if (folder / str(number)).is_dir():

@@ -663,3 +663,17 @@ def test_what_nobody_looks_at_is_forgotten_first(lab, request_for, corpus, wait_
     runs.watched(done[0])
     newest = runs.submit(request_for(seed=3, max_steps=2), corpus, "visitor 3")
     assert runs.all_runs() == [done[0], newest]
+
+
+def test_what_nobody_has_ever_watched_is_forgotten_and_what_somebody_has_is_kept(lab, request_for, corpus, wait_until):
+    runs = lab(unwatched_seconds=0.1, lease_seconds=0.3)
+    made_up = runs.submit(request_for(max_steps=LONG), corpus, "ada")
+    seen = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
+    with runs.watching(seen):
+        pass
+    wait_until(lambda: (runs.tidy(), runs.all_runs() == [seen])[1], "the other to be forgotten")
+    assert made_up.state == "stopped"
+    assert seen.state == "paused"
+    time.sleep(0.5)
+    runs.tidy()
+    assert runs.all_runs() == [seen]

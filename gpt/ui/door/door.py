@@ -34,6 +34,7 @@ class Door:
 
     def __init__(self, runs: Runs, files: Files) -> None:
         self.limits = runs.limits
+        self._runs = runs
         self.files = files
         self.visitors = Visitors(runs)
         self.pages = Pages(runs.limits)
@@ -45,6 +46,7 @@ class Door:
             self.pages,
             self.limits,
             self._forget,
+            self._runs.tidy,
             live_updates=False,  # the page tells places in line itself
             update_intervals=1,
             concurrency_count=MOST_THREADS,

@@ -27,7 +27,7 @@ from gpt.ui.door.asking import asking
 
 _PREFIX = "gpt-lab-files-"
 _PREPARED = "prepared"  # the folder, in that of the process, of what is prepared
-_UPLOAD_SECONDS = 120.0  # that an upload is kept
+_UPLOAD_SECONDS = 60.0  # that an upload is kept
 _MOST_FILES = 500
 _MOST_PREPARED = 3  # times that one page may prepare files before the oldest go
 _SECONDS_BETWEEN_LOOKS = 10.0

@@ -65,14 +65,18 @@ class FairQueue(queueing.Queue):
         pages: the pages that are open.
         limits: how many calls each may have.
         forget: told of each page that is gone.
+        tidy: called every second.
         options: go to Gradio's queue.
     """
 
-    def __init__(self, pages: Pages, limits: Limits, forget: Callable[[str], None], **options: Any) -> None:
+    def __init__(
+        self, pages: Pages, limits: Limits, forget: Callable[[str], None], tidy: Callable[[], None], **options: Any
+    ) -> None:
         super().__init__(**options)
         self.limits = limits
         self._pages = pages
         self._forget = forget
+        self._tidy = tidy
         self._turns = 0
         self._last_turn: OrderedDict[str, int] = OrderedDict()  # of pages and of addresses
 
@@ -176,6 +180,7 @@ class FairQueue(queueing.Queue):
             try:
                 await self.end_the_unheard()
                 self.forget_the_gone()
+                await asyncio.to_thread(self._tidy)
             except Exception:  # a fault of ours must not end the looking
                 _log.exception("pages that have left were not looked after")
 
