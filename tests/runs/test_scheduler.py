@@ -673,7 +673,7 @@ def test_what_nobody_has_ever_watched_is_forgotten_and_what_somebody_has_is_kept
         pass
     wait_until(lambda: (runs.tidy(), runs.all_runs() == [seen])[1], "the other to be forgotten")
     assert made_up.state == "stopped"
-    assert seen.state == "paused"
+    wait_until(lambda: seen.state == "paused", "the one that was left to be paused")
     time.sleep(0.5)
     runs.tidy()
     assert runs.all_runs() == [seen]
