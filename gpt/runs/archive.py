@@ -87,6 +87,7 @@ def _save(run: Run, place: int, folder: Path) -> None:
         "readers": sorted(run.readers),
         "goal": run.goal,
         "is_left_alone": run.lease.has_ended,
+        "was_watched": run.lease.was_watched,
         "batches_digests": run.batches_digests(),
         "shared_digests": [member.shared_digest for member in run.members],
     }
@@ -133,7 +134,7 @@ def _restored(folder: Path) -> Run:
     run.readers.update(description.get("readers", []))  # not there in an earlier version's
     run.goal = int(description["goal"])
     run.lease.has_ended = bool(description.get("is_left_alone"))
-    run.lease.was_watched = True  # at least by the last server, which kept it
+    run.lease.was_watched = bool(description.get("was_watched", True))
     digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's
     for number, member in enumerate(run.members):
         if (folder / str(number)).is_dir():

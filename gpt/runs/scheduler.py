@@ -183,12 +183,18 @@ class Runs:
             self._turns.pause_left(min(unwatched, key=lambda other: other.lease.last_sign))
             return
 
-    def tidy(self) -> None:
-        """Let those runs give way that nobody watches, also where nobody asks for another; called again and again."""
+    def tidy(self) -> bool:
+        """Let those runs give way that nobody watches, also where nobody asks for another; called again and again.
+
+        Returns:
+            Whether any was forgotten.
+        """
         with self._lock:
             self._turns.pause_the_left()
             paused = [run for run in self._runs.values() if run.state is RunState.PAUSED and run.lease.has_ended]
-            self._forget([run for run in paused if run.lease.is_forlorn(self.limits)])
+            forlorn = [run for run in paused if run.lease.is_forlorn(self.limits)]
+            self._forget(forlorn)
+        return bool(forlorn)
 
     def _make_room(self, run: Run, at_all_costs: bool) -> bool:
         """Forget what has to go so that a run can be trained, or forget nothing; the caller holds the lock."""

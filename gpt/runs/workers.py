@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -62,6 +63,7 @@ def work(scheduler: Scheduler) -> None:
             scheduler.fail(run, f"This run broke ({type(error).__name__}); please train it again.")
         finally:
             scheduler.let_go(run)
+            del run  # else the last one would be kept until there is another
 
 
 def _train(run: Run, scheduler: Scheduler) -> None:
@@ -72,7 +74,13 @@ def _train(run: Run, scheduler: Scheduler) -> None:
     """
     if not scheduler.goes_on(run):
         return
-    _make_recordings(run, lambda: scheduler.is_unwanted(run))
+    known = weakref.ref(run)  # the run holds its trainings, which ask this: a circle would keep it when it is forgotten
+
+    def is_unwanted() -> bool:
+        asked = known()
+        return asked is None or scheduler.is_unwanted(asked)
+
+    _make_recordings(run, is_unwanted)
     streams = [_events(member) for member in run.members]
     while scheduler.goes_on(run):
         number, member = min(enumerate(run.members), key=lambda pair: pair[1].last_step)

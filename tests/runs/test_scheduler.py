@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -677,3 +678,14 @@ def test_what_nobody_has_ever_watched_is_forgotten_and_what_somebody_has_is_kept
     time.sleep(0.5)
     runs.tidy()
     assert runs.all_runs() == [seen]
+
+
+def test_a_run_that_is_forgotten_leaves_no_memory(lab, request_for, corpus, wait_until):
+    runs = lab(most_kept=2)
+    key = runs.submit(request_for(max_steps=LONG), corpus, "ada").key
+    wait_until(lambda: runs.find(key).step > 0, "a step")
+    model = weakref.ref(runs.find(key).members[0].recording.trainer.model)
+    runs.stop(runs.find(key), "ada")
+    wait_until(lambda: not runs._turns.held, "its worker to let it go")
+    runs._forget([runs.find(key)])
+    wait_until(lambda: model() is None, "its model to go, without Python's collector")

@@ -65,12 +65,12 @@ class FairQueue(queueing.Queue):
         pages: the pages that are open.
         limits: how many calls each may have.
         forget: told of each page that is gone.
-        tidy: called every second.
+        tidy: called every second; tells whether it has let go of something.
         options: go to Gradio's queue.
     """
 
     def __init__(
-        self, pages: Pages, limits: Limits, forget: Callable[[str], None], tidy: Callable[[], None], **options: Any
+        self, pages: Pages, limits: Limits, forget: Callable[[str], None], tidy: Callable[[], bool], **options: Any
     ) -> None:
         super().__init__(**options)
         self.limits = limits
@@ -179,8 +179,9 @@ class FairQueue(queueing.Queue):
             await asyncio.sleep(1.0)
             try:
                 await self.end_the_unheard()
-                self.forget_the_gone()
-                await asyncio.to_thread(self._tidy)
+                has_forgotten = self.forget_the_gone()
+                if await asyncio.to_thread(self._tidy) or has_forgotten:
+                    await asyncio.to_thread(release_memory)
             except Exception:  # a fault of ours must not end the looking
                 _log.exception("pages that have left were not looked after")
 
@@ -197,8 +198,12 @@ class FairQueue(queueing.Queue):
             for call in calls:  # so that a page that listens again knows
                 mailbox.put_nowait(ProcessCompletedMessage(event_id=call._id, output={"data": []}, success=True))
 
-    def forget_the_gone(self) -> None:
-        """Let go of all that Gradio keeps of pages that have left, which else it does after an hour, or never."""
+    def forget_the_gone(self) -> bool:
+        """Let go of all that Gradio keeps of pages that have left, which else it does after an hour, or never.
+
+        Returns:
+            Whether there were any.
+        """
         busy = {call.session_hash for call in (*self._running(), *self._waiting())}
         gone = self._pages.gone(busy)
         for page, mailbox in list(self.pending_messages_per_session.items()):
@@ -214,8 +219,7 @@ class FairQueue(queueing.Queue):
             blocks.pending_streams.pop(page, None)
             blocks.pending_diff_streams.pop(page, None)
             self._forget(page)
-        if gone:
-            release_memory()
+        return bool(gone)
 
 
 def _address_of(call: queueing.Event) -> str:

@@ -35,7 +35,7 @@ class Lab:
         self.pages = Pages(limits)
         blocks: Any = SimpleNamespace(fns={0: self.function})
         options = {"live_updates": False, "concurrency_count": 20, "update_intervals": 1, "max_size": None}
-        self.queue = FairQueue(self.pages, limits, lambda _: None, lambda: None, blocks=blocks, **options)
+        self.queue = FairQueue(self.pages, limits, lambda _: None, lambda: False, blocks=blocks, **options)
         self.queue.active_jobs = [None] * 20
         self.line = queueing.EventQueue("probes", places)
         self.queue.event_queue_per_concurrency_id["probes"] = self.line
