@@ -247,10 +247,9 @@ async def half_requests(host: str, port: int, count: int, seconds: float, sent: 
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         await asyncio.sleep(1)
-        for _, writer in pairs:
-            with contextlib.suppress(OSError):
-                if drip:
-                    writer.write(b" ")
+        for future, (_, writer) in zip(closed, pairs, strict=True):
+            if drip and not future.done():
+                writer.write(b" ")
     count_closed = sum(future.done() for future in closed)
     for future, (_, writer) in zip(closed, pairs, strict=True):
         future.cancel()
