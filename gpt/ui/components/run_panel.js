@@ -178,6 +178,7 @@ function draw() {
   setText(sentence, value.sentence);
   sentence.classList.toggle("error", value.is_error);
   drawSamples(value);
+  guessing.hidden = value.may_read === false; // it would only say that the text is somebody else's
   drawCosts(value);
   drawProof(value);
   drawLinks(value.run);

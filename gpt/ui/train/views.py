@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpt.training.state import TrainEvent
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
-_NOT_YOUR_TEXT = " What its models write is shown to those whose text it learns from."
+_NOT_YOUR_TEXT = "What its models write is shown to those whose text it learns from."
 _NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wide, context 64), from its README
 _EMPTY = "Press Train: the loss of each variant will be drawn here, step by step."
 
@@ -105,7 +105,8 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
     styles = _styles(run)
     version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
-        "sentence": run_sentence(run, runs) + ("" if may_read else _NOT_YOUR_TEXT),
+        "sentence": run_sentence(run, runs) if may_read else f"{run_sentence(run, runs).rstrip('.')}. {_NOT_YOUR_TEXT}",
+        "may_read": may_read,
         "is_error": run.state == "failed",
         "share": run.step / run.request.training.max_steps,
         "run": run.key,
