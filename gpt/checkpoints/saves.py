@@ -2,12 +2,12 @@
 hold files of its user's.
 
     <folder>/.saving/              the files of a save, on their way
-    <folder>/.saving/files.json    their names; written last, at once: from then on the save is the folder's
+    <folder>/.saving/files.json    their names, and one for the save; written last, at once: from then on it counts
 
 Then the files move to their places one by one. Where the power is cut before files.json is there, nothing has happened;
 where it is cut later, the next writer moves what is left. Readers move nothing: while files.json is there, they take
-what is still in `.saving` from there. A reader that meets a writer notices that the files are others than before, and
-reads again.
+what is still in `.saving` from there. A reader looks up where the files are, reads them, and looks again: if any of them
+is another one by now, or lies elsewhere, it has met a writer, and reads again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -80,19 +81,22 @@ def _is_ours_by_name(name: object) -> bool:
 def find_save(folder: Path) -> Save:
     """The last whole save in a folder, nothing of it read; without files if there is none."""
     saving = folder / _SAVING
-    places: dict[str, Path] = {}
-    identities: dict[str, _Identity] = {}
-    recorded = _recorded(saving)
-    for name in recorded or _file_names(folder):
-        for place in (saving / name, folder / name) if recorded else (folder / name,):
-            try:
-                status = place.stat()
-            except OSError:
-                continue
-            places[name] = place
-            identities[name] = (status.st_ino, status.st_mtime_ns, status.st_size)
-            break
-    return Save(folder, places, identities)
+    while True:
+        record = _record(saving)
+        recorded = _recorded_names(record)
+        places: dict[str, Path] = {}
+        identities: dict[str, _Identity] = {}
+        for name in recorded or _file_names(folder):
+            for place in (saving / name, folder / name) if recorded else (folder / name,):
+                try:
+                    status = place.stat()
+                except OSError:
+                    continue
+                places[name] = place
+                identities[name] = (status.st_ino, status.st_mtime_ns, status.st_size)
+                break
+        if _record(saving) == record:  # else `.saving` was that of one save first, and then of another or of none
+            return Save(folder, places, identities)
 
 
 def read_save(folder: Path, read: Callable[[Save], Read]) -> Read:
@@ -110,7 +114,7 @@ def read_save(folder: Path, read: Callable[[Save], Read]) -> Read:
         save = find_save(folder)
         try:
             result = read(save)
-            if find_save(folder).identities == save.identities:
+            if find_save(folder) == save:
                 return result
         except (CheckpointError, OSError):  # of a file that was moved away, or of one that is damaged
             if find_save(folder) == save:
@@ -120,13 +124,20 @@ def read_save(folder: Path, read: Callable[[Save], Read]) -> Read:
         time.sleep(0.001)
 
 
-def _recorded(saving: Path) -> list[str]:
-    """The names of the files of a save on its way; empty if there is none."""
+def _record(saving: Path) -> bytes:
+    """What files.json says; empty if there is no save on its way."""
     try:
-        names = json.loads((saving / _RECORD).read_bytes())
-    except (OSError, ValueError):
+        return (saving / _RECORD).read_bytes()
+    except OSError:
+        return b""
+
+
+def _recorded_names(record: bytes) -> list[str]:
+    """The names of the files of a save on its way."""
+    try:
+        return [name for name in json.loads(record)["files"] if _is_ours_by_name(name)]
+    except (ValueError, TypeError, KeyError):
         return []
-    return [name for name in names if _is_ours_by_name(name)] if isinstance(names, list) else []
 
 
 def _file_names(folder: Path) -> list[str]:
@@ -169,13 +180,17 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
         os.mkdir(saving)
         for name, content in files.items():
             _write(saving / name, content)
-        _write(saving / f"{_RECORD}.new", json.dumps(list(files)).encode("utf-8"))
+        record = {"save": secrets.token_hex(8), "files": list(files)}  # so that no two records are the same
+        _write(saving / f"{_RECORD}.new", json.dumps(record).encode("utf-8"))
         flush_folder(saving)
         flush_folder(folder)
         move(saving / f"{_RECORD}.new", saving / _RECORD)
-    except BaseException:
+    except BaseException as error:
         if not (saving / _RECORD).is_file():
             shutil.rmtree(saving, ignore_errors=True)
+        if isinstance(error, OSError):
+            reason = f"{error.strerror}; this save was given up, and what was saved before is whole"
+            raise OSError(error.errno, reason, str(folder)) from None
         raise
     _finish(folder)
 
@@ -183,7 +198,7 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
 def _finish(folder: Path) -> None:
     """Move the files of a whole save to their places, and clear away what is left of one."""
     saving = folder / _SAVING
-    if names := _recorded(saving):
+    if names := _recorded_names(_record(saving)):
         flush_folder(saving)
         for name in names:
             if (saving / name).is_file():

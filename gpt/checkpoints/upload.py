@@ -36,7 +36,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates the ot
 # Names of files that stay in the zip file, whatever they hold.
 _LEFT_ALONE = re.compile(
     r"""
-    training\.safetensors | shard-\d+-.*\.safetensors | snapshot-\d+\.safetensors  # needed to go on with the training, or to look back
+    training\.safetensors | shard-\d+-.*\.safetensors  # needed to go on with the training
+    | snapshot-\d+\.safetensors  # needed to look back
     | .+ \. (md | txt | log | csv | tsv | json | jsonl | png | jpe?g | svg | pdf | lock)  # notes and pictures
     | \._ .* | \.ds_store | \.localized | icon\r  # macOS
     | thumbs\.db | ehthumbs\.db | desktop\.ini  # Windows
