@@ -6,8 +6,8 @@ hold files of its user's.
 
 Then the files move to their places one by one. Where the power is cut before files.json is there, nothing has happened;
 where it is cut later, the next writer moves what is left. Readers move nothing: while files.json is there, they take
-what is still in `.saving` from there. A reader looks up where the files are, reads them, and looks again: if any of them
-is another one by now, or lies elsewhere, it has met a writer, and reads again.
+what is still in `.saving` from there. A reader looks up where the files are, reads them, and looks again: if any is
+another one by now, or lies elsewhere, it has met a writer, and reads again.
 """
 
 from __future__ import annotations
