@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LARGEST_JSON = 20_000_000  # bytes
 _LARGEST_HEADER = 100_000_000  # bytes, as the format has it
@@ -101,6 +101,9 @@ def read_tensors(path: Path, largest: int | None = None, names: Collection[str] 
     Raises:
         CheckpointError: as `read_bytes`, or the file is damaged, or a value in a tensor is not a finite number.
     """
+    import torch  # takes long, and what lies in a folder is known without it
+    from safetensors.torch import load
+
     try:
         tensors = load(read_bytes(path, largest))
     except SafetensorError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -176,6 +177,22 @@ def test_a_move_that_fails_leaves_a_whole_save_that_the_next_writer_finishes(
     assert read_save(tmp_path, everything) == files_of(2)
     save(tmp_path, files_of(3))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files_of(3)
+
+
+@POSIX
+def test_a_first_save_that_was_cut_off_on_its_way_is_used(tmp_path: Path, trainable: Any, corpus: Any) -> None:
+    """No file has come to its place yet, and a command, a listing and the page read all of them."""
+    folder = tmp_path / "model"
+    save_checkpoint(folder, trainable(), corpus.tokenizer)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    call = next(call for call in itertools.count(1) if cut_off(call, folder, files) and find_save(folder).places)
+    assert call
+    assert not (folder / "config.json").exists()
+    assert list_checkpoints(tmp_path) == ["model"]
+    assert main(["generate", "--model", str(folder), "--max-new-tokens", "2"]) == 0
+    assert main(["verify", str(folder)]) == 2  # it has no result, which is all that is wrong
+    load_checkpoint(folder)
 
 
 # --- Whoever writes, owns -------------------------------------------------------------------------------------------
