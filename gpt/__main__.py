@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
-from gpt.checkpoints.folder import load_checkpoint
+from gpt.checkpoints.folder import load_model, read_description
+from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
-from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, saved_events
+from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, own_folder, saved_events
 from gpt.costs.formulas import parameter_count
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
@@ -223,19 +224,28 @@ def _train(options: argparse.Namespace) -> int:
         open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
         contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
     ):
-        return _train_together(options, group)
+        train_config = _train_config(options, group)
+        with own_folder(options.out, group):
+            return _train_together(options, train_config, group)
 
 
-def _train_together(options: argparse.Namespace, group: Group) -> int:
-    train_config = _train_config(options)
+def _train_config(options: argparse.Namespace, group: Group) -> TrainConfig:
+    """The settings of a training; what is wrong with its options is said before any work."""
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    chosen = {name: value for name, value in vars(options).items() if name in names}
+    train_config = TrainConfig(**(RECIPES[options.recipe] | chosen))
     if options.variant not in VARIANTS:
         raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
     if options.chart is not None and group.is_first:
-        from gpt.figures.plots import check_figure_path, save_figure, training_figure  # slow to import, rarely needed
+        from gpt.figures.plots import check_figure_path  # slow to import, rarely needed
 
         check_figure_path(options.chart, folder_to_come=options.out)
     if group.size > 1 and is_read_once(options.corpus):
         raise ValueError(f"{options.corpus} can be read once, and here are {group.size} processes; give a text file")
+    return train_config
+
+
+def _train_together(options: argparse.Namespace, train_config: TrainConfig, group: Group) -> int:
     corpus = load_corpus(options.corpus)
     model = _new_model(options, corpus, train_config.seed)
     trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
@@ -260,6 +270,8 @@ def _train_together(options: argparse.Namespace, group: Group) -> int:
         f"saved in {options.out}"
     )
     if options.chart is not None and group.is_first:
+        from gpt.figures.plots import save_figure, training_figure
+
         save_figure(training_figure(options.variant, recording.history, corpus), options.chart)
     return 0
 
@@ -274,12 +286,6 @@ def _show(events: Iterable[TrainEvent], trainer: Trainer) -> None:
                 train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
                 bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
                 bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-
-
-def _train_config(options: argparse.Namespace) -> TrainConfig:
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    chosen = {name: value for name, value in vars(options).items() if name in names}
-    return TrainConfig(**(RECIPES[options.recipe] | chosen))
 
 
 def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
@@ -318,8 +324,7 @@ def _generate(options: argparse.Namespace) -> None:
 def _load(name_or_folder: str) -> tuple[GPT2, Tokenizer]:
     if is_pretrained(name_or_folder):
         return load_pretrained(name_or_folder)
-    checkpoint = load_checkpoint(name_or_folder)
-    return checkpoint.model, checkpoint.tokenizer
+    return load_model(name_or_folder)
 
 
 # --- prepare --------------------------------------------------------------------------------------------------------
@@ -367,7 +372,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     for name in options.names or SHIPPED:
         arguments = training_arguments(name, options.out)
         folder = options.out / name
-        if (folder / "config.json").is_file() and load_checkpoint(folder).result:
+        if holds_checkpoint(folder) and read_description(folder).get("result"):
             print(f"{folder} is finished")
             continue
         print(f"python -m gpt {shlex.join(arguments)}", flush=True)

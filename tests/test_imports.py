@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # Each chapter may import those on the lines above its own. `lazy` is the door of all faces, `terminal` of all programs.
 LAYERS = (
-    {"lazy", "terminal"},
+    {"lazy", "terminal", "folders"},
     {"model"},
     {"data", "costs"},
     {"generation"},

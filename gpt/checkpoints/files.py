@@ -1,19 +1,22 @@
-"""Reading the files of a model's folder as a stranger's: under size limits, checked before use, and never run."""
+"""Reading the files of a model's folder as a stranger's: checked before use, and never run.
+
+How large they may be is for those to say who take them from strangers; one's own are read however large.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LARGEST_JSON = 20_000_000  # bytes
-_LARGEST_HEADER = 20_000_000  # bytes
+_LARGEST_HEADER = 100_000_000  # bytes, as the format has it
 
 
 class CheckpointError(ValueError):
@@ -27,11 +30,11 @@ class CheckpointError(ValueError):
         super().__init__(line if len(line) <= 500 else f"{line[:300]} ... {line[-150:]}")
 
 
-def read_bytes(path: Path, largest: int) -> bytes:
+def read_bytes(path: Path, largest: int | None = None) -> bytes:
     """A file's bytes, read at once (a mapped file that shrinks would end the process).
 
     Raises:
-        CheckpointError: the file cannot be read, or is larger than `largest` bytes.
+        CheckpointError: the file cannot be read, or is larger than `largest` bytes where that is given.
     """
     try:
         _check_size(path, largest)
@@ -40,16 +43,16 @@ def read_bytes(path: Path, largest: int) -> bytes:
         raise _unreadable(path, error) from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, largest: int | None = _LARGEST_JSON) -> Any:
     """What a JSON file holds; raises CheckpointError if it cannot be read, is too large, or is not JSON."""
-    content = read_bytes(path, _LARGEST_JSON)
+    content = read_bytes(path, largest)
     try:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise CheckpointError(f"{path.name} is not JSON; the file is damaged") from None
 
 
-def list_tensors(path: Path, largest: int) -> dict[str, tuple[str, list[int]]]:
+def list_tensors(path: Path, largest: int | None = None) -> dict[str, tuple[str, list[int]]]:
     """What a safetensors file says it holds: name -> (dtype, shape), such as ("F32", [65, 128]).
 
     Only the beginning of the file is read, so a file that does not fit costs neither time nor memory.
@@ -92,12 +95,15 @@ def check_tensors(
             raise CheckpointError(f"{name}: {tensor} is {dtype} {found_shape}, and config.json asks for {asked}")
 
 
-def read_tensors(path: Path, largest: int, names: Collection[str] | None = None) -> dict[str, Tensor]:
+def read_tensors(path: Path, largest: int | None = None, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """Tensors of a safetensors file: all, or those of these names, which have to be in it.
 
     Raises:
         CheckpointError: as `read_bytes`, or the file is damaged, or a value in a tensor is not a finite number.
     """
+    import torch  # takes long, and what lies in a folder is known without it
+    from safetensors.torch import load
+
     try:
         tensors = load(read_bytes(path, largest))
     except SafetensorError:
@@ -110,9 +116,9 @@ def read_tensors(path: Path, largest: int, names: Collection[str] | None = None)
     return tensors
 
 
-def _check_size(path: Path, largest: int) -> None:
+def _check_size(path: Path, largest: int | None) -> None:
     size = path.stat().st_size
-    if size > largest:
+    if largest is not None and size > largest:
         raise CheckpointError(f"{path.name} has {size:,} bytes; at most {largest:,} are read")
 
 

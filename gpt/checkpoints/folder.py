@@ -8,8 +8,9 @@
     snapshot-000100.safetensors  the model on its way, here after 100 steps, in a byte a weight; if asked for
     training.safetensors         only while a run is unfinished: all that is needed to go on exactly
 
-A folder is written beside its place and renamed into it, so a reader sees the old one or the new one, never half.
-A folder from a stranger is checked (sizes, names, shapes) before memory is taken for its weights.
+All files change at once (see `saves`), so a reader sees the old ones or the new ones, never some of both; what else
+lies in the folder stays. What was saved is read, however large. A folder may come from a stranger: names, types and
+shapes are checked before memory is taken for its weights, and that is never more than its files take.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ import json
 import math
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -32,8 +31,8 @@ from torch import Tensor
 
 from gpt.checkpoints.card import card_text
 from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
-from gpt.checkpoints.listing import snapshot_name, snapshot_steps
 from gpt.checkpoints.quantization import dequantize, quantize, quantized_kinds
+from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, read_save, snapshot_name, write_save
 from gpt.costs.formulas import parameter_count
 from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
@@ -41,10 +40,7 @@ from gpt.model.gpt2 import GPT2
 from gpt.training.recipes import TrainConfig, training_config
 from gpt.training.state import TrainEvent, TrainingState
 
-_FORMAT = "gpt-lab-1"
-_LARGEST_HISTORY = 20_000_000  # bytes
-_LARGEST_WEIGHTS = 2_000_000_000  # bytes
-_MOST_LAYERS = 1000
+_Kinds = Mapping[str, tuple[Sequence[str], Sequence[int]]]  # of tensors by name: the types allowed, the shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +84,9 @@ def save_checkpoint(
     snapshots: Mapping[int, Mapping[str, Tensor]] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a checkpoint folder, in one step as far as a reader can tell; an older one in its place is replaced.
+    """Write a checkpoint into a folder, in one step as far as a reader can tell; it replaces an older one there.
+
+    Files that are not a checkpoint's stay as they are. The folder may be a link, or the root of a disk.
 
     With a `training_state`, model.safetensors gets its best weights and training.safetensors the rest, whatever
     weights the model has at this moment. `result` is what `measured_result` gave, `snapshots` are weights by
@@ -96,13 +94,10 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: something that is not a checkpoint lies in the folder's place.
+        FolderInUse: another process is writing it, such as a training.
         OSError: the disk is full or the place cannot be written; what was there before is unharmed.
     """
     folder = Path(folder)
-    sweep(folder)
-    is_other_folder = folder.is_dir() and not (folder / "config.json").is_file() and any(folder.iterdir())
-    if is_other_folder or (folder.exists() and not folder.is_dir()):
-        raise CheckpointError(f"{folder} exists and is not a checkpoint; choose another folder, or empty this one")
     best = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
     progress: dict[str, Any] | None = None
     if training_state is not None:
@@ -112,7 +107,7 @@ def save_checkpoint(
             progress["best_loss"] = None
     weights = save_tensors({name: weight.to(dtype) for name, weight in best.items()}, metadata={"format": "pt"})
     description = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "variant": variant_name(model.config),
         "model": asdict(model.config),
         "training": None if train_config is None else asdict(train_config),
@@ -125,53 +120,21 @@ def save_checkpoint(
         "tokenizer.json": _to_json(tokenizer_to_json(tokenizer)),
         "model.safetensors": weights,
         "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
-        "README.md": card_text(folder.name, description, history).encode("utf-8"),
+        "README.md": card_text(_title(folder), description, history).encode("utf-8"),
     }
     for step, snapshot in (snapshots or {}).items():
         files[snapshot_name(step)] = save_tensors(quantize(snapshot))
     if training_state is not None:
         rest = {name: tensor for name, tensor in training_state.tensors.items() if not name.startswith("best/")}
-        if rest:  # else it lies in parts beside the folder, see `training_folder`
+        if rest:  # else it lies in parts, see `training_folder`
             files["training.safetensors"] = save_tensors(rest)
-    _replace_folder(folder, files)
+    with checkpoint_writer(folder):
+        write_save(folder, files)
 
 
-def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
-    try:
-        for name, content in files.items():
-            with open(workplace / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        workplace.chmod(0o755)  # mkdtemp's folders are for their owner only
-        retired = workplace.with_suffix(".old")
-        if folder.exists():
-            folder.rename(retired)
-        try:
-            workplace.rename(folder)
-        except OSError:
-            if retired.exists():
-                retired.rename(folder)
-            raise
-        shutil.rmtree(retired, ignore_errors=True)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-
-
-def sweep(folder: Path) -> None:
-    """Clear away what an interrupted save of a checkpoint folder left beside it.
-
-    A save that was cut off between its two renames leaves the old folder under a retired name: it gets its name back.
-    Nobody else may be saving the same folder meanwhile.
-    """
-    leftover_name = re.compile(rf"\.{re.escape(folder.name)}\.[^.]+\.(old|new)")
-    for leftover in [path for path in folder.parent.glob(".*") if leftover_name.fullmatch(path.name)]:
-        if leftover.suffix == ".old" and not folder.exists():
-            leftover.rename(folder)
-        else:
-            shutil.rmtree(leftover, ignore_errors=True)
+def _title(folder: Path) -> str:
+    """What a card is headed with: the folder's name, which it has also where it is written as `.`."""
+    return Path(os.path.abspath(folder)).name or "model"
 
 
 def _to_json(value: Any, indent: int | None = None) -> bytes:
@@ -191,31 +154,16 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: the folder is not a checkpoint, or a file in it is damaged or does not fit the others.
     """
-    folder = Path(folder)
-    description = read_description(folder)
-    config = _read_config(description, folder)
-    training = description.get("training")
-    train_config = None if training is None else _from_json("training", training_config, training, folder)
-    corpus, result = (description.get(name) for name in ("corpus", "result"))
-    tokenizer = _read_tokenizer(folder / "tokenizer.json")
-    if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(
-            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
-        )
-    kinds = {name: (("F32", "F16"), shape) for name, shape in _shapes(config).items()}
-    weights = _read_weights(folder / "model.safetensors", kinds)
-    model = GPT2.from_config(config).eval()
-    model.load_weights(weights)
-    return Checkpoint(
-        model=model,
-        tokenizer=tokenizer,
-        config=config,
-        history=_read_history(folder / "history.jsonl"),
-        train_config=train_config,
-        corpus=corpus if isinstance(corpus, dict) else {},
-        result=result if isinstance(result, dict) else {},
-        snapshot_steps=snapshot_steps(folder),
-    )
+    return read_save(Path(folder), _read_checkpoint)
+
+
+def load_model(folder: str | Path) -> tuple[GPT2, Tokenizer]:
+    """The model of a checkpoint folder, in evaluation mode, and its vocabulary; its history may be lost or damaged.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    return read_save(Path(folder), lambda save: _read_model(save, _read_description(save)))
 
 
 def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
@@ -224,11 +172,14 @@ def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
     Raises:
         CheckpointError: there is none of that step, or as `load_checkpoint`.
     """
-    folder = Path(folder)
-    config = _read_config(read_description(folder), folder)
-    if step not in snapshot_steps(folder):
-        raise CheckpointError(f"there is no snapshot of step {step}; there are {list(snapshot_steps(folder))}")
-    return dequantize(_read_weights(folder / snapshot_name(step), quantized_kinds(_shapes(config))))
+
+    def read(save: Save) -> dict[str, Tensor]:
+        config = _from_json("model", GPTConfig, _read_description(save).get("model"), save.folder)
+        if step not in save.snapshot_steps:
+            raise CheckpointError(f"there is no snapshot of step {step}; there are {list(save.snapshot_steps)}")
+        return dequantize(_read_weights(save.path(snapshot_name(step)), config, quantized_kinds))
+
+    return read_save(Path(folder), read)
 
 
 def load_training_state(folder: str | Path) -> TrainingState | None:
@@ -237,11 +188,14 @@ def load_training_state(folder: str | Path) -> TrainingState | None:
     Raises:
         CheckpointError: as `load_checkpoint`.
     """
-    folder = Path(folder)
-    progress = read_progress(folder)
-    if not progress or not (folder / "training.safetensors").is_file():
-        return None
-    return state_from(folder, progress, read_tensors(folder / "training.safetensors", _LARGEST_WEIGHTS))
+
+    def read(save: Save) -> TrainingState | None:
+        progress = _read_progress(save)
+        if not progress or "training.safetensors" not in save.places:
+            return None
+        return _state_from(save, progress, read_tensors(save.path("training.safetensors")))
+
+    return read_save(Path(folder), read)
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
@@ -250,10 +204,7 @@ def read_progress(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the folder is not a checkpoint, or says something else here.
     """
-    progress = read_description(folder).get("progress") or {}
-    if not isinstance(progress, dict):
-        raise _not_a_state(folder)
-    return progress
+    return read_save(folder, _read_progress)
 
 
 def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainingState:
@@ -262,7 +213,71 @@ def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, 
     Raises:
         CheckpointError: they do not belong together.
     """
-    best = read_tensors(folder / "model.safetensors", _LARGEST_WEIGHTS)
+    return read_save(folder, lambda save: _state_from(save, progress, tensors))
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What config.json says, nothing checked but its format; raises CheckpointError if it is not a checkpoint's."""
+    return read_save(folder, _read_description)
+
+
+# --- The files of a save --------------------------------------------------------------------------------------------
+
+
+def _read_description(save: Save) -> dict[str, Any]:
+    folder = save.folder
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no checkpoint folder {str(folder)!r}; `python -m gpt train --out` makes one")
+    description = read_json(save.path("config.json"), None)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {FORMAT} checkpoint")
+    return description
+
+
+def _read_checkpoint(save: Save) -> Checkpoint:
+    description = _read_description(save)
+    training = description.get("training")
+    train_config = None if training is None else _from_json("training", training_config, training, save.folder)
+    corpus, result = (description.get(name) for name in ("corpus", "result"))
+    model, tokenizer = _read_model(save, description)
+    return Checkpoint(
+        model=model,
+        tokenizer=tokenizer,
+        config=model.config,
+        history=_read_history(save.path("history.jsonl")),
+        train_config=train_config,
+        corpus=corpus if isinstance(corpus, dict) else {},
+        result=result if isinstance(result, dict) else {},
+        snapshot_steps=save.snapshot_steps,
+    )
+
+
+def _read_model(save: Save, description: Mapping[str, Any]) -> tuple[GPT2, Tokenizer]:
+    config = _from_json("model", GPTConfig, description.get("model"), save.folder)
+    tokenizer = _read_tokenizer(save.path("tokenizer.json"))
+    if tokenizer.vocab_size != config.vocab_size:
+        raise CheckpointError(
+            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
+        )
+    weights = _read_weights(save.path("model.safetensors"), config, _weight_kinds)
+    model = GPT2.from_config(config).eval()
+    model.load_weights(weights)
+    return model, tokenizer
+
+
+def _weight_kinds(shapes: Mapping[str, Sequence[int]]) -> _Kinds:
+    return {name: (("F32", "F16"), shape) for name, shape in shapes.items()}
+
+
+def _read_progress(save: Save) -> dict[str, Any]:
+    progress = _read_description(save).get("progress") or {}
+    if not isinstance(progress, dict):
+        raise _not_a_state(save.folder)
+    return progress
+
+
+def _state_from(save: Save, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainingState:
+    best = read_tensors(save.path("model.safetensors"))
     present = {name: tensor.shape for name, tensor in _below("present/", tensors).items()}
     average = {name: tensor.shape for name, tensor in _below("average/", tensors).items()}
     if not present == {name: weight.shape for name, weight in best.items()} == (average or present):
@@ -274,33 +289,11 @@ def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, 
     try:
         return TrainingState(**{**progress, "best_loss": best_loss}, tensors=every)
     except TypeError:
-        raise _not_a_state(folder) from None
+        raise _not_a_state(save.folder) from None
 
 
 def _not_a_state(folder: Path) -> CheckpointError:
     return CheckpointError(f"config.json in {folder} has a 'progress' that is not a training state's")
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """What config.json says, nothing checked but its format; raises CheckpointError if it is not a checkpoint's."""
-    if not folder.is_dir():
-        sweep(folder)  # an interrupted save may have it under a retired name
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no checkpoint folder {str(folder)!r}; `python -m gpt train --out` makes one")
-    description = read_json(folder / "config.json")
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {_FORMAT} checkpoint")
-    return description
-
-
-def _read_config(description: Mapping[str, Any], folder: Path) -> GPTConfig:
-    """The model's configuration, refused if it asks for more memory than is given."""
-    config: GPTConfig = _from_json("model", GPTConfig, description.get("model"), folder)
-    if config.num_layers > _MOST_LAYERS:
-        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; at most {_MOST_LAYERS:,} are loaded")
-    if 4 * parameter_count(config) > _LARGEST_WEIGHTS:
-        raise CheckpointError(f"config.json asks for more weights than the {_LARGEST_WEIGHTS:,} bytes that are loaded")
-    return config
 
 
 def _shapes(config: GPTConfig) -> dict[str, torch.Size]:
@@ -320,24 +313,38 @@ def _from_json(name: str, kind: Callable[..., Any], values: Any, folder: Path) -
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:
-    content = read_json(path)
+    content = read_json(path, None)
     try:
         return tokenizer_from_json(content)
     except ValueError as error:
         raise CheckpointError(f"{path.name} is not sound: {error}") from None
 
 
-def _read_weights(path: Path, expected: Mapping[str, tuple[Sequence[str], Sequence[int]]]) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, refused before they are read unless they are just those expected."""
-    check_tensors(path.name, list_tensors(path, _LARGEST_WEIGHTS), expected)
-    return read_tensors(path, _LARGEST_WEIGHTS)
+def _read_weights(
+    path: Path, config: GPTConfig, kinds: Callable[[Mapping[str, Sequence[int]]], _Kinds]
+) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, refused before they are read unless they are just those expected.
+
+    Args:
+        path: of the file.
+        config: of the model.
+        kinds: the types and shapes of the tensors expected, from the shapes of the model's weights.
+    """
+    listed = list_tensors(path)
+    # What a file cannot hold is not even laid out, as config.json may ask for anything.
+    if config.num_layers > len(listed):
+        raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; {path.name} has not as many tensors")
+    if parameter_count(config) > path.stat().st_size:
+        raise CheckpointError(f"config.json asks for more weights than {path.name} has bytes")
+    check_tensors(path.name, listed, kinds(_shapes(config)))
+    return read_tensors(path)
 
 
 def _read_history(path: Path) -> tuple[TrainEvent, ...]:
     if not path.is_file():
         return ()
     try:
-        return tuple(_event(json.loads(line)) for line in _lines(read_bytes(path, _LARGEST_HISTORY)))
+        return tuple(_event(json.loads(line)) for line in _lines(read_bytes(path)))
     except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise

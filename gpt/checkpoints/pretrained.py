@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gpt.checkpoints.files import CheckpointError, check_tensors, read_json
+from gpt.checkpoints.saves import read_save
 from gpt.checkpoints.shards import SavedWeights, find_weights
 from gpt.data.tokenizer import BPETokenizer
 from gpt.model.config import GPTConfig
@@ -112,7 +113,7 @@ def is_pretrained(name_or_folder: str | Path) -> bool:
     """
     if not Path(name_or_folder).is_dir():
         return str(name_or_folder).removeprefix(f"{_OWNER}/") in PRETRAINED
-    description = read_json(Path(name_or_folder) / "config.json")
+    description = read_save(Path(name_or_folder), lambda save: read_json(save.path("config.json")))
     return isinstance(description, dict) and "model_type" in description
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt.checkpoints.card import MOST_WINDOWS, card_text, samples
-from gpt.checkpoints.folder import CheckpointError, load_checkpoint, read_description
+from gpt.checkpoints.files import CheckpointError, read_bytes
+from gpt.checkpoints.folder import load_checkpoint, read_description
+from gpt.checkpoints.saves import read_save
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import VARIANTS
@@ -70,10 +72,14 @@ def findings(folder: str | Path, corpus: Corpus | None) -> Iterator[Finding]:
     said = checkpoint.result
     if not said:
         raise CheckpointError(f"{folder} holds no result to compare; `python -m gpt train --final` saves one")
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    weights, card = read_save(
+        folder, lambda save: [read_bytes(save.path(n)) for n in ("model.safetensors", "README.md")]
+    )
+    digest = hashlib.sha256(weights).hexdigest()
     yield Finding("checksum of the weights", digest == said["weights_sha256"], digest[:16])
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    is_same_card = card == card_text(folder.name, description, checkpoint.history)
+    text = card.decode("utf-8", "replace").replace("\r\n", "\n")  # as git may write it
+    title = text.partition("\n")[0].removeprefix("# ")  # the folder's name once, and folders are renamed
+    is_same_card = text == card_text(title, description, checkpoint.history)
     yield Finding("card", is_same_card, "says what config.json and history.jsonl say")
     for ours, theirs in zip(samples(checkpoint.model, checkpoint.tokenizer), said["samples"], strict=True):
         yield Finding(f"sample of seed {theirs['seed']}", ours == theirs, repr(ours["text"][:40]))

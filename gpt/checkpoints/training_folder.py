@@ -1,16 +1,17 @@
 """A training in its checkpoint folder: saved so that it can be restored, and finished.
 
 Each process of a group that trains together makes the same calls, and the first of them writes the folder. Where each
-holds a part only of every tensor, these parts lie beside the folder, because that is replaced as a whole:
+holds a part only of every tensor, these parts take the place of training.safetensors:
 
-    <out>/                      the checkpoint folder; its "progress" says which step's parts belong to it
-    <out>.sharded/step-<N>/     the parts of the weights and of the optimizers' memories at step N
+    <out>/                                the checkpoint folder; its "progress" says which step's parts belong to it
+    <out>/training.sharded/step-<N>/      the parts of the weights and of the optimizers' memories at step N
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,34 @@ from gpt.checkpoints.folder import (
     read_progress,
     save_checkpoint,
     state_from,
-    sweep,
 )
+from gpt.checkpoints.listing import holds_checkpoint
+from gpt.checkpoints.saves import PARTS, checkpoint_writer
 from gpt.model.gpt2 import GPT2
 from gpt.training.group import Group
 from gpt.training.recipes import TrainConfig
 from gpt.training.recording import Recording
 from gpt.training.state import TrainEvent, TrainingState
 from gpt.training.trainer import TrainingInterrupted
+
+
+@contextmanager
+def own_folder(folder: Path, group: Group) -> Iterator[None]:
+    """Own the checkpoint folder of a training until the end of the block.
+
+    What would keep it from being saved there is known before any work.
+
+    Raises:
+        ValueError: the folder holds something else, or another process writes it.
+        OSError: nothing can be written there.
+    """
+    with ExitStack() as stack:
+
+        def own() -> None:
+            stack.enter_context(checkpoint_writer(folder))
+
+        group.let_first(own)
+        yield
 
 
 def saved_events(folder: Path, recording: Recording) -> Iterator[TrainEvent]:
@@ -63,21 +84,19 @@ def saved_events(folder: Path, recording: Recording) -> Iterator[TrainEvent]:
 
 
 def continue_training(folder: Path, recording: Recording) -> bool:
-    """Restore what was begun in a folder, and clear away what an interrupted save has left; whether there was anything.
+    """Restore what was begun in a folder, if anything was; whether it was.
 
     Raises:
         ValueError: what is there cannot be continued by this training; the message says why.
     """
     group = recording.trainer.group
-    if group.is_first:
-        sweep(folder)
-    group.wait()
-    is_there = (folder / "config.json").is_file()
+    is_there = holds_checkpoint(folder)
     if is_there:
         found = load_checkpoint(folder)
         check_same_training(folder, found, recording)
         if not restore_training(folder, found, recording):
-            raise ValueError(f"{folder} was saved with --final and cannot be continued; choose another --out")
+            how = "with --final" if found.result else "as a model by itself, without its training,"
+            raise ValueError(f"{folder} was saved {how} and cannot be continued; choose another --out")
     tidy(folder, group)  # and so wait until all have read what is there
     return is_there
 
@@ -176,10 +195,10 @@ def measure_best(recording: Recording, question: Callable[[GPT2], float]) -> flo
 
 
 def tidy(folder: Path, group: Group) -> None:
-    """Remove the parts beside a checkpoint folder that do not belong to it, or no longer, once all are here."""
+    """Remove the parts in a checkpoint folder that do not belong to it, or no longer, once all are here."""
     group.wait()
     if group.is_first:
-        is_in_parts = (folder / "config.json").is_file() and not (folder / "training.safetensors").is_file()
+        is_in_parts = holds_checkpoint(folder) and not (folder / "training.safetensors").is_file()
         kept = _parts_of(folder, read_progress(folder).get("step") if is_in_parts else None)
         for parts in kept.parent.glob("*step-*"):
             if parts != kept:
@@ -206,7 +225,7 @@ def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None
 
 
 def _parts_of(folder: Path, step: int | None) -> Path:
-    return folder.with_name(f"{folder.name}.sharded") / f"step-{step}"
+    return folder / PARTS / f"step-{step}"
 
 
 def _is_best(name: str) -> bool:
@@ -214,11 +233,17 @@ def _is_best(name: str) -> bool:
 
 
 def _load_from_parts(folder: Path, group: Group, model: GPT2) -> TrainingState | None:
-    """The state whose parts lie beside a folder, which itself holds the best weights; None if that is finished."""
+    """The state whose parts lie in a folder, which holds the best weights, too; None if that is finished."""
     progress = read_progress(folder)
     if not progress:
         return None
     parts = _parts_of(folder, progress.get("step"))
+    if not parts.is_dir():
+        raise CheckpointError(
+            f"{folder} holds an unfinished training, and what is needed to go on with it is lost: neither "
+            f"training.safetensors nor {PARTS}/{parts.name} is there; put it back, or choose another --out (the model "
+            f"itself can be used)"
+        )
     lost = f"{parts} does not hold all of the training in {folder}; put back its missing files, or choose another --out"
     try:
         tensors = {name: part for name, part in group.read_parts(parts).items() if not _is_best(name)}

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from gpt.checkpoints.files import CheckpointError
+from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.checkpoints.folder import Checkpoint, load_checkpoint
 
 _LARGEST_FILES = {
@@ -29,13 +29,15 @@ _LARGEST_FILES = {
 }
 _NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
 _MOST_ENTRIES = 1000
+_MOST_LAYERS = 1000
 _DIRECTORY_ENTRY = b"PK\x01\x02"  # begins each entry of a zip file's directory
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates the others without a limit
 
 # Names of files that stay in the zip file, whatever they hold.
 _LEFT_ALONE = re.compile(
     r"""
-    training\.safetensors | snapshot-\d+\.safetensors  # needed to go on with the training, or to look back
+    training\.safetensors | shard-\d+-.*\.safetensors  # needed to go on with the training
+    | snapshot-\d+\.safetensors  # needed to look back
     | .+ \. (md | txt | log | csv | tsv | json | jsonl | png | jpe?g | svg | pdf | lock)  # notes and pictures
     | \._ .* | \.ds_store | \.localized | icon\r  # macOS
     | thumbs\.db | ehthumbs\.db | desktop\.ini  # Windows
@@ -75,6 +77,7 @@ def load_checkpoint_zip(content: bytes, *, largest: int = 64_000_000) -> Checkpo
             for name, entry in _entries_to_read(archive).items():
                 _write(folder / name, _unpacked(archive, name, entry))
         try:
+            _check_layers(folder / "config.json")
             return load_checkpoint(folder)
         except CheckpointError as error:  # without the name of a place that nobody knows
             message = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the zip file")
@@ -172,6 +175,15 @@ def _unpacked(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> by
     if len(content) > _LARGEST_FILES[name]:
         raise CheckpointError(f"{name} is larger than the zip file says")
     return content
+
+
+def _check_layers(path: Path) -> None:
+    """Refuse a model that would take long to lay out, though its files are small; the rest is checked when loading."""
+    description = read_json(path)
+    model = description.get("model") if isinstance(description, dict) else None
+    layers = model.get("num_layers") if isinstance(model, dict) else None
+    if isinstance(layers, int) and layers > _MOST_LAYERS:
+        raise CheckpointError(f"config.json asks for {layers:,} layers; at most {_MOST_LAYERS:,} are loaded")
 
 
 def _write(path: Path, content: bytes) -> None:

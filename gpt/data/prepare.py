@@ -5,7 +5,8 @@
     meta.json       what the text was: its name, counts and SHA-256
 
 A text is read twice, a stretch at a time, first for its vocabulary and then for its ids, so the memory this takes does
-not grow with the text. The folder is written under another name and gets its own when it is whole.
+not grow with the text. The files are written in a folder of their own within, and move up when they are whole. The
+last is meta.json: without it nothing is taken for a prepared text.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,6 +31,7 @@ from tqdm import tqdm
 from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
 from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
+from gpt.folders import flush_folder, is_vacant, move, writer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +42,8 @@ TOKENIZERS = ("characters", "bpe")
 
 _FORMAT = "gpt-lab-text-1"
 _IDS_TYPES = {"uint16": "<u2", "uint32": "<u4"}
+_FILES = ("ids.bin", "tokenizer.json", "meta.json")  # in the order in which they come to their places
+_WORKPLACE = ".preparing"
 _COPY = "text.txt"  # of a text that can be read once only
 _STRETCH = 1_000_000  # characters read at a time
 _BPE_SAMPLE = 50_000_000  # bytes of text that merges are learned from, at most
@@ -106,7 +111,7 @@ def prepare_text(
     Args:
         source: the text file, or the folder of text files; or a pipe, or "-" for standard input, of which `out` keeps a
             copy while it is made, because a text is read twice.
-        out: the folder to make; nobody else may be making the same one.
+        out: the folder to make, or one that holds nothing yet; it may be a link, or the root of a disk.
         tokenizer: one of `TOKENIZERS`: the text's characters, or a byte-pair encoding learned from it (from evenly
             spaced parts of a longer text than 50 MB, or than 5 MB where there are no spaces).
         vocab_size: tokens of the byte-pair encoding; characters have as many as there are.
@@ -116,19 +121,16 @@ def prepare_text(
             read, words that were too long to learn a byte-pair encoding from as a whole.
 
     Raises:
-        ValueError: something else is in the place of `out`, a file is not a text, or an argument is not allowed.
+        ValueError: something else is in the place of `out`, or another process is making it; a file is not a text, or
+            an argument is not allowed.
         OSError: a file cannot be read, or `out` not written.
     """
     source, out = Path(source), Path(out)
     if tokenizer not in TOKENIZERS:
         raise ValueError(f"there is no tokenizer {tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder; choose another folder, or remove this one")
+    _check_vacant(out)
     files = _files(source, pattern, tell)
-    workplace = out.parent / f".{out.name}.new"
-    shutil.rmtree(workplace, ignore_errors=True)  # of a preparation that was killed
-    workplace.mkdir(parents=True)
-    try:
+    with _workplace_in(out) as workplace:
         if is_read_once(source):
             copy_text(source, workplace / _COPY)
             files = [workplace / _COPY]
@@ -141,14 +143,35 @@ def prepare_text(
                 vocabulary = _collect_characters(first_reading)
             bar.set_description("ids")
             prepared = _write(workplace, _Reading(source, files, bar), vocabulary)
-        (workplace / _COPY).unlink(missing_ok=True)
-        if out.exists():
-            out.rmdir()
-        workplace.rename(out)
-    except BaseException:
-        shutil.rmtree(workplace, ignore_errors=True)
-        raise
     return prepared
+
+
+def _check_vacant(out: Path) -> None:
+    left = _FILES[:-1] if (out / _WORKPLACE).is_dir() else ()  # of a preparation that was killed
+    if not is_vacant(out, left):
+        raise ValueError(f"{out} exists and is not an empty folder; choose another folder, or remove this one")
+
+
+@contextmanager
+def _workplace_in(out: Path) -> Iterator[Path]:
+    """A folder for the files of a prepared text, which come to their places at the end of the block, or not at all."""
+    with writer_of(out):
+        _check_vacant(out)  # now that nobody else fills it
+        workplace = out / _WORKPLACE
+        try:
+            shutil.rmtree(workplace, ignore_errors=True)
+            workplace.mkdir()
+            yield workplace
+            for name in _FILES:
+                flush_folder(out)
+                move(workplace / name, out / name)
+            flush_folder(out)
+        except BaseException:
+            for name in reversed(_FILES):
+                (out / name).unlink(missing_ok=True)
+            raise
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _files(source: Path, pattern: str, tell: Callable[[str], None]) -> list[Path]:

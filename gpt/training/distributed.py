@@ -79,13 +79,17 @@ class Replicas(Group):
 
     def ask_first(self, model: GPT2, question: Callable[[GPT2], Answer]) -> Answer:
         """As `Group`."""
+        whole = self._whole_model(model)
+        return self.let_first(lambda: question(whole))  # type: ignore[arg-type]  # None where it is not asked
+
+    def let_first(self, act: Callable[[], Answer]) -> Answer:
+        """As `Group`."""
         import torch.distributed as dist
 
         said: list[Any] = [None, None]
-        whole = self._whole_model(model)
-        if whole is not None:
+        if self.is_first:
             try:
-                said = [question(whole), None]
+                said = [act(), None]
             except Exception as error:  # the others would wait in vain, and in the end complain of something else
                 said = [None, error]
         dist.broadcast_object_list(said, src=0, device=self.device)

@@ -83,6 +83,10 @@ class Group:
         """What the first process answers when it is handed the whole model; all get the answer, or raise its error."""
         return question(model)
 
+    def let_first(self, act: Callable[[], Answer]) -> Answer:
+        """What the first process makes of something; all get the answer, or raise its error."""
+        return act()
+
     def wait(self) -> None:
         """Go on when all processes have come here."""
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import pickle
-import shutil
 import struct
 import subprocess
 import sys
@@ -17,7 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gpt import CheckpointError, Corpus, Trainer, list_checkpoints, load_checkpoint, save_checkpoint
-from gpt.checkpoints.folder import load_snapshot, load_training_state, sweep
+from gpt.__main__ import main
+from gpt.checkpoints.folder import load_model, load_snapshot, load_training_state
+from gpt.checkpoints.listing import snapshot_steps
 
 
 @pytest.fixture
@@ -207,17 +208,24 @@ def test_unicode_in_vocabulary_and_samples(tmp_path, trainable, trained):
 # --- Whole or not at all --------------------------------------------------------------------------------------------
 
 
-def test_saving_replaces_and_leaves_nothing_else(saved, trained, corpus):
+def test_saving_replaces_its_own_files_and_no_others(saved, trained, corpus):
     trainer, _ = trained
-    (saved / "left.txt").write_text("old")
+    (saved / "notes.txt").write_text("the user's")
+    (saved / "plots").mkdir()
+    (saved / "plots" / "loss.png").write_bytes(b"png")
+    save_checkpoint(saved, trainer.model, corpus.tokenizer, training_state=trainer.state())
     save_checkpoint(saved, trainer.model, corpus.tokenizer)
-    assert sorted(contents(saved)) == [
+    assert sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*")) == [
         "README.md",
         "config.json",
         "history.jsonl",
         "model.safetensors",
+        "notes.txt",
+        "plots",
+        "plots/loss.png",
         "tokenizer.json",
     ]
+    assert (saved / "notes.txt").read_text() == "the user's"
     assert os.listdir(saved.parent) == ["small"]
     assert load_checkpoint(saved).history == ()
 
@@ -245,53 +253,6 @@ def test_a_write_that_fails_leaves_the_old_folder(saved, trained, corpus, monkey
     assert os.listdir(saved.parent) == ["small"]
 
 
-def test_a_rename_that_fails_leaves_the_old_folder(saved, trained, corpus, monkeypatch):
-    """As where another program holds the folder."""
-    before, rename, failed = contents(saved), Path.rename, []
-
-    def rename_once(self, target):
-        if self.suffix == ".new" and not failed:
-            failed.append(1)
-            raise PermissionError(13, "Permission denied")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", rename_once)
-    with pytest.raises(OSError, match="Permission denied"):
-        save_checkpoint(saved, trained[0].model, corpus.tokenizer)
-    assert saved.is_dir(), f"only {os.listdir(saved.parent)} is left"
-    assert contents(saved) == before
-
-
-def test_a_save_cut_off_between_its_renames_is_undone(saved, trained, corpus):
-    before = contents(saved)
-    saved.rename(saved.parent / ".small.a1b2c3d4.old")
-    sweep(saved)
-    assert os.listdir(saved.parent) == ["small"]
-    assert contents(saved) == before
-
-
-def test_a_save_cut_off_after_its_renames_is_finished(saved):
-    before = contents(saved)
-    shutil.copytree(saved, saved.parent / ".small.a1b2c3d4.old")
-    sweep(saved)
-    assert os.listdir(saved.parent) == ["small"]
-    assert contents(saved) == before
-
-
-def test_loading_recovers_a_folder_with_dots_in_its_name_and_no_neighbour(saved, trained, corpus):
-    saved.rename(saved.parent / ".v1.5.a1b2c3d4.old")
-    save_checkpoint(saved.parent / "v1", trained[0].model, corpus.tokenizer)
-    assert list_checkpoints(saved.parent) == ["v1"]
-    load_checkpoint(saved.parent / "v1.5")
-    assert list_checkpoints(saved.parent) == ["v1", "v1.5"]
-
-
-def test_sweeping_where_there_is_nothing(tmp_path):
-    sweep(tmp_path / "nowhere" / "model")
-    sweep(tmp_path / "model")
-    assert list_checkpoints(tmp_path / "nowhere") == []
-
-
 def test_what_is_not_a_checkpoint_is_never_overwritten(tmp_path, trainable, corpus):
     folder = tmp_path / "thesis"
     folder.mkdir()
@@ -303,6 +264,10 @@ def test_what_is_not_a_checkpoint_is_never_overwritten(tmp_path, trainable, corp
     empty.mkdir()
     save_checkpoint(empty, trainable(), corpus.tokenizer)
     load_checkpoint(empty)
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')  # another tool's model
+    with pytest.raises(CheckpointError, match="exists and is not a checkpoint; choose another folder"):
+        save_checkpoint(folder, trainable(), corpus.tokenizer)
+    assert sorted(path.name for path in folder.iterdir()) == ["chapter1.txt", "config.json"]
 
 
 def test_a_file_in_the_folders_place_is_refused_in_a_sentence(tmp_path, trainable, corpus):
@@ -390,7 +355,7 @@ def test_weights_that_are_not_numbers(saved, value):
     [
         ({"embed_size": 1 << 20}, "config.json asks for (F32|more weights)"),
         ({"hidden_size": 1 << 40}, "config.json asks for (F32|more weights)"),
-        ({"num_layers": 1001}, "config.json asks for 1,001 layers; at most 1,000 are loaded"),
+        ({"num_layers": 1001}, "config.json asks for 1,001 layers; model.safetensors has not as many tensors"),
         ({"num_layers": 10**9}, "config.json asks for 1,000,000,000 layers"),
         ({"num_layers": 9}, "does not fit config.json"),
         ({"embed_size": "16"}, "is not sound: embed_size is '16'; give a whole number"),
@@ -476,9 +441,27 @@ def test_a_history_of_wrong_types_is_refused(saved):
     refused(saved, "history.jsonl is damaged")
 
 
-def test_oversized_files_are_refused_before_they_are_read(saved):
-    os.truncate(saved / "tokenizer.json", 20_000_001)
-    refused(saved, "tokenizer.json has 20,000,001 bytes; at most 20,000,000 are read")
+def test_what_was_saved_is_read_however_large(tmp_path, trained, corpus):
+    """A history of 25 MB and a snapshot of step 1,000,000; limits are for what comes from strangers."""
+    trainer, events = trained
+    weights = trainer.copy_of_weights()
+    history = [dataclasses.replace(events[-1], step=step, sample="long " * 40) for step in range(70_000)]
+    assert sum(len(json.dumps(dataclasses.asdict(event))) for event in history[:1000]) * 70 > 25_000_000
+    for steps in ((999_999, 1_000_000), (3, 10**9)):
+        save_checkpoint(
+            tmp_path / "m", trainer.model, corpus.tokenizer, history=history, snapshots=dict.fromkeys(steps, weights)
+        )
+        assert snapshot_steps(tmp_path / "m") == steps
+        assert load_snapshot(tmp_path / "m", steps[1]).keys() == weights.keys()
+    assert load_checkpoint(tmp_path / "m").history == tuple(history)
+
+
+def test_a_model_is_loaded_without_its_history(saved, trained):
+    for damage in (b"{", None):
+        (saved / "history.jsonl").unlink() if damage is None else (saved / "history.jsonl").write_bytes(damage)
+        model, tokenizer = load_model(saved)
+        assert tokenizer.vocab_size == model.config.vocab_size
+        assert main(["generate", "--model", str(saved), "--max-new-tokens", "2"]) == 0
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def test_right_cards_are_found_right(finished, capsys):
     assert [finding.what for finding in without_text if finding.is_right is None] == ["loss"]
     assert main(["verify", str(folder)]) == 0  # its text is none of ours
     assert "not compared  loss: the text text.txt is not here" in capsys.readouterr().out
+
+
+def test_a_folder_may_be_renamed(finished, tmp_path):
+    folder, _, _ = finished
+    renamed = shutil.copytree(folder, tmp_path / "another name")
+    assert {finding.what for finding in findings(renamed, None) if finding.is_right is not True} == {"loss"}
 
 
 def _other_weights(folder, corpus):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import stat
 import tempfile
@@ -255,6 +256,18 @@ def _method(number: int) -> Callable[[Files], bytes]:
 )
 def test_anything_else_is_refused_in_a_sentence(files: Files, make: Callable[[Files], bytes], message: str) -> None:
     refused(make(files), message)
+
+
+def test_a_model_that_would_take_long_to_lay_out_is_refused(files: Files) -> None:
+    config = json.loads(files["config.json"])
+    config["model"]["num_layers"] = 1001
+    refused(zipped(files | {"config.json": json.dumps(config).encode()}), "1,001 layers; at most 1,000 are loaded")
+
+
+def test_a_folder_of_an_unfinished_training_in_parts_is_read(files: Files) -> None:
+    """As torchrun leaves it, also while it goes on."""
+    more = ("training.sharded/step-4/shard-00001-model-00001-of-00001.safetensors", ".writer.lock")
+    load_checkpoint_zip(zipped(files | dict.fromkeys((*more, ".saving/files.json"), b"{}"), "run/"))
 
 
 CODE = [

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +26,7 @@ from gpt.data.batches import BatchStream
 from gpt.data.prepare import prepare_text
 from gpt.data.text import decode_text
 from gpt.data.tokenizer import _bytes_by_character, tokenizer_from_json, tokenizer_to_json
+from gpt.folders import writer_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -336,7 +338,7 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, tiny_text, monkeypa
     write = prepare._write_json
 
     def interrupted(path, content):
-        assert not (tmp_path / "prepared").exists()
+        assert {path.name for path in (tmp_path / "prepared").iterdir()} == {".preparing", ".writer.lock"}
         if path.name == "meta.json" and error is not None:
             raise error
         write(path, content)
@@ -353,12 +355,38 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, tiny_text, monkeypa
 
 def test_what_a_killed_preparation_left_is_cleared_away(tmp_path, tiny_text):
     (tmp_path / "text.txt").write_text(tiny_text)
-    (tmp_path / ".prepared.new").mkdir()
-    (tmp_path / ".prepared.new" / "ids.bin").write_bytes(b"half")
-    (tmp_path / "prepared").mkdir()  # empty, so it may be filled
+    (tmp_path / "prepared" / ".preparing").mkdir(parents=True)
+    (tmp_path / "prepared" / ".preparing" / "tokenizer.json").write_bytes(b"half")
+    (tmp_path / "prepared" / "ids.bin").write_bytes(b"had come to its place")
     prepare_text(tmp_path / "text.txt", tmp_path / "prepared")
     assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "prepared"}
     assert {path.name for path in (tmp_path / "prepared").iterdir()} == {"ids.bin", "tokenizer.json", "meta.json"}
+
+
+def test_a_disk_just_mounted_and_a_link_are_filled(tmp_path, tiny_text, monkeypatch):
+    """The folder itself is neither removed nor renamed."""
+    (tmp_path / "text.txt").write_text(tiny_text)
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("nothing yet")
+    monkeypatch.chdir(tmp_path / "disk")
+    inode = (tmp_path / "disk").stat().st_ino
+    for out in (tmp_path / "link", Path(".")):
+        prepare_text(tmp_path / "text.txt", out)
+        assert load_corpus(str(out.resolve())).tokenizer.vocab_size > 1
+    assert (tmp_path / "disk").stat().st_ino == inode
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_is_prepared_by_one_at_a_time_and_what_cannot_work_is_said_first(tmp_path, tiny_text, monkeypatch):
+    (tmp_path / "text.txt").write_text(tiny_text)
+    with writer_of(tmp_path / "prepared"), ThreadPoolExecutor() as others:
+        trial = others.submit(prepare_text, tmp_path / "text.txt", tmp_path / "prepared")
+        with pytest.raises(ValueError, match=r"is being written by process .*; wait until it has ended, or choose"):
+            trial.result()
+    monkeypatch.setattr(prepare, "_collect_characters", lambda _: pytest.fail("the text was read"))
+    with pytest.raises(OSError, match="nothing can be saved there, so choose another folder"):
+        prepare_text(tmp_path / "text.txt", tmp_path / "text.txt" / "prepared")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
 # --- Refusals -------------------------------------------------------------------------------------------------------

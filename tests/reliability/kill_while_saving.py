@@ -2,8 +2,8 @@
 
     python tests/reliability/kill_while_saving.py [times]
 
-Prints how often the folder could be read afterwards, how many saves were lost at most, and what was left over beside it
-after the next save. Not for Windows: it forks.
+Prints how often the folder could be read afterwards, how many saves were lost at most, and what was left over in it and
+beside it after the next save. Not for Windows: it forks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def kill_while_saving(times: int, folder: Path, seed: int = 1) -> Tally:
         most_lost = max(most_lost, finished - found)
         saved = found
     save_checkpoint(folder, model, tokenizer, corpus={"number": saved + 1})  # as the next start would
-    return Tally(times, unreadable, most_lost, len(list(folder.parent.iterdir())) - 1)
+    left_over = [path for place in (folder, folder.parent) for path in place.glob(".*")]
+    return Tally(times, unreadable, most_lost, len(left_over) + len(list(folder.parent.iterdir())) - 1)
 
 
 def main() -> None:

@@ -182,16 +182,16 @@ def test_a_run_goes_on_with_another_number_of_processes(results, folder, train, 
         assert_same_run(folder / f"{kind}-{out}", folder / "through")
 
 
-def test_parts_lie_beside_the_folder_while_they_are_needed(results, folder, train):
-    assert sorted(path.name for path in folder.glob("fsdp-two-two.sharded/*")) == ["step-9"]
+def test_parts_lie_in_the_folder_while_they_are_needed(results, folder, train):
+    assert sorted(path.name for path in folder.glob("fsdp-two-two/training.sharded/*")) == ["step-9"]
     assert not (folder / "fsdp-two-two" / "training.safetensors").exists()
     assert train("fsdp-two-two") == 0  # done already, and now with a state of its own
     assert (folder / "fsdp-two-two" / "training.safetensors").exists()
-    assert not list(folder.glob("fsdp-two-two.sharded"))
+    assert not list(folder.glob("fsdp-two-two/training.sharded"))
 
 
 def test_parts_that_are_incomplete_are_refused(results, folder, train, capsys):
-    next(folder.glob("fsdp-one-two.sharded/*/shard-00002*")).rename(folder / "away")
+    next(folder.glob("fsdp-one-two/training.sharded/*/shard-00002*")).rename(folder / "away")
     assert train("fsdp-one-two") == 2
     assert "does not hold all of the training in" in capsys.readouterr().err
 
@@ -199,7 +199,7 @@ def test_parts_that_are_incomplete_are_refused(results, folder, train, capsys):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_final_save_is_an_ordinary_checkpoint(results, folder, kind, capsys):
     assert results[0][f"final, {kind}"]["status"] == 0
-    assert not list(folder.glob(f"{kind}-final.sharded"))
+    assert not list(folder.glob(f"{kind}-final/training.sharded"))
     assert main(["generate", "--model", str(folder / f"{kind}-final"), "--max-new-tokens", "5"]) == 0
     assert_same_run(folder / f"{kind}-final", folder / "through", tolerance=1e-3)  # in half precision
     assert load_checkpoint(folder / f"{kind}-final").result["validation_loss"] > 0

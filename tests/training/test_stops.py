@@ -18,7 +18,7 @@ import pytest
 import torch
 from reliability.stop_training import differences, stop_training
 
-from gpt import GPT2, Corpus, TrainConfig, Trainer, TrainingDiverged, load_checkpoint
+from gpt import GPT2, Corpus, TrainConfig, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
 from gpt.__main__ import main
 from gpt.checkpoints.folder import load_training_state
 from gpt.checkpoints.training_folder import continue_training, save_training, saved_events
@@ -274,8 +274,26 @@ def test_an_unfinished_folder_without_its_state_is_not_called_final(
     next(recording.events())
     save_training(tmp_path / "model", recording)
     (tmp_path / "model" / "training.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"does not hold all of the training in .*; put back its missing files"):
+    with pytest.raises(ValueError, match=r"what is needed to go on with it is lost: neither training.safetensors nor"):
         continue_training(tmp_path / "model", make())
+
+
+def test_a_model_saved_by_itself_is_not_called_final(make: Callable[..., Recording], tmp_path: Path) -> None:
+    trainer, config = make().trainer, make().trainer.config
+    about = {"name": trainer.corpus.name, "sha256": trainer.corpus.sha256}
+    save_checkpoint(tmp_path / "m", trainer.model, trainer.corpus.tokenizer, train_config=config, corpus=about)
+    with pytest.raises(ValueError, match="was saved as a model by itself, without its training, and cannot be contin"):
+        continue_training(tmp_path / "m", make())
+
+
+def test_fewer_steps_than_were_made_are_refused_and_change_nothing(
+    text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(text_file, tmp_path / "out") == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert train(text_file, tmp_path / "out", "--steps", "3") == 2
+    assert f"has made {STEPS} steps already, and 3 are asked for; give more --steps, or" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 # --- Signals --------------------------------------------------------------------------------------------------------

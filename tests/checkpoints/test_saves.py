@@ -1,0 +1,325 @@
+"""A folder that is written while others read it, while the power is cut, and beside what its user keeps in it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
+from gpt.__main__ import main
+from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, find_save, read_save, write_save
+from gpt.folders import LOCK, FolderInUse, writer_of
+
+Files = dict[str, bytes]
+
+OLD_NAMES = ("config.json", "model.safetensors", "history.jsonl", "snapshot-000001.safetensors")
+NEW_NAMES = ("config.json", "model.safetensors", "tokenizer.json", "training.safetensors")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="it forks")
+
+
+def files_of(number: int, names: tuple[str, ...] = OLD_NAMES) -> Files:
+    """The files of a save, each of which says its number."""
+    return {name: json.dumps({"format": FORMAT, "number": number}).encode() for name in names}
+
+
+def save(folder: Path, files: Files) -> None:
+    with checkpoint_writer(folder):
+        write_save(folder, files)
+
+
+def everything(found: Save) -> Files:
+    try:
+        return {name: path.read_bytes() for name, path in found.places.items()}
+    except OSError:
+        raise CheckpointError("a file is gone") from None
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """All that lies in a folder, and when it was changed."""
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+# --- Whole or not there ---------------------------------------------------------------------------------------------
+
+
+def cut_off(call: int, folder: Path, files: Files) -> bool:
+    """Save in a process that ends without a word at a call to the file system, this one not made; whether it did."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def counting(made: Callable[..., Any]) -> Callable[..., Any]:
+            def maybe(*arguments: Any, **options: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == call:
+                    if made is fsync and os.path.isfile(f"/proc/self/fd/{arguments[0]}"):
+                        os.ftruncate(arguments[0], 5)  # what was not on the disk yet
+                    os._exit(9)
+                return made(*arguments, **options)
+
+            return maybe
+
+        fsync = os.fsync
+        for name in ("mkdir", "open", "fsync", "replace", "unlink", "rmdir", "ftruncate", "write"):
+            setattr(os, name, counting(getattr(os, name)))
+        save(folder, files)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@POSIX
+@pytest.mark.parametrize("before", [files_of(1), {}], ids=["over an older one", "the first"])
+def test_the_power_cut_before_any_call_leaves_the_old_save_or_the_new_one(tmp_path: Path, before: Files) -> None:
+    after, seen, call = files_of(2, NEW_NAMES), [], 0
+    while True:
+        call += 1
+        folder = tmp_path / str(call)
+        if before:
+            save(folder, before)
+            (folder / "notes.txt").write_text("the user's")
+        was_cut = cut_off(call, folder, after)
+        there = listing(folder)
+        found = read_save(folder, everything)
+        assert found in (before, after), call
+        assert listing(folder) == there, "a reader has changed something"
+        seen.append(found == after)
+        with checkpoint_writer(folder):  # the next one finishes it, and nothing is left over
+            pass
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        assert names == {*found, *(["notes.txt"] if before else [])}, call
+        assert read_save(folder, everything) == found
+        if not was_cut:
+            break
+    assert seen == sorted(seen)
+    assert seen.count(False) > 10
+    assert seen.count(True) > 10
+
+
+def test_a_reader_that_meets_a_writer_sees_one_save(tmp_path: Path) -> None:
+    """From the first save on: nothing is taken away from the writer, and no file is of another save than the rest."""
+    folder, stop = tmp_path / "model", threading.Event()
+
+    def read() -> set[int]:
+        numbers = set()
+        while not stop.is_set():
+            found = read_save(folder, everything)
+            assert set(found) in ({*OLD_NAMES}, {*NEW_NAMES}, set())
+            assert len(set(found.values())) <= 1
+            numbers |= {json.loads(content)["number"] for content in found.values()}
+            assert list_checkpoints(tmp_path) in (["model"], [])
+        return numbers
+
+    with ThreadPoolExecutor() as readers:
+        numbers = [readers.submit(read) for _ in range(2)]
+        try:
+            for number in range(40):
+                save(folder, files_of(number, NEW_NAMES if number % 2 else OLD_NAMES))
+        finally:
+            stop.set()
+        assert all(len(seen.result()) > 1 for seen in numbers)
+
+
+@pytest.mark.parametrize("at", range(len(OLD_NAMES)))
+def test_files_that_change_between_two_reads_are_read_again(tmp_path: Path, at: int) -> None:
+    save(tmp_path, files_of(1))
+    tries = 0
+
+    def read(found: Save) -> Files:
+        nonlocal tries
+        tries += 1
+        content = {}
+        for number, name in enumerate(OLD_NAMES):
+            if number == at and tries == 1:
+                save(tmp_path, files_of(2, NEW_NAMES))
+            content |= everything(Save(tmp_path, {name: found.path(name)}, {})) if tries == 1 else everything(found)
+        return content
+
+    assert read_save(tmp_path, read) == files_of(2, NEW_NAMES)
+    assert tries == 2
+
+
+def test_a_file_that_is_damaged_and_stays_so_is_refused_at_once(tmp_path: Path) -> None:
+    save(tmp_path, files_of(1))
+    with pytest.raises(CheckpointError, match="lacks the fields of 'model'"):
+        load_checkpoint(tmp_path)
+
+
+@POSIX
+def test_a_move_that_fails_leaves_a_whole_save_that_the_next_writer_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, files_of(1))
+    replace = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(target).name == "model.safetensors":
+            raise PermissionError(13, "Permission denied", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="Permission denied"):
+        save(tmp_path, files_of(2))
+    monkeypatch.undo()
+    assert read_save(tmp_path, everything) == files_of(2)
+    save(tmp_path, files_of(3))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files_of(3)
+
+
+@POSIX
+def test_a_first_save_that_was_cut_off_on_its_way_is_used(tmp_path: Path, trainable: Any, corpus: Any) -> None:
+    """No file has come to its place yet, and a command, a listing and the page read all of them."""
+    folder = tmp_path / "model"
+    save_checkpoint(folder, trainable(), corpus.tokenizer)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    call = next(call for call in itertools.count(1) if cut_off(call, folder, files) and find_save(folder).places)
+    assert call
+    assert not (folder / "config.json").exists()
+    assert list_checkpoints(tmp_path) == ["model"]
+    assert main(["generate", "--model", str(folder), "--max-new-tokens", "2"]) == 0
+    assert main(["verify", str(folder)]) == 2  # it has no result, which is all that is wrong
+    load_checkpoint(folder)
+
+
+# --- Whoever writes, owns -------------------------------------------------------------------------------------------
+
+
+def in_another_thread(act: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(act).result()
+
+
+def test_a_second_writer_is_refused_by_name_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    monkeypatch.setattr("gpt.__main__.load_corpus", lambda _: pytest.fail("the corpus was read"))
+    with checkpoint_writer(folder):
+        assert in_another_thread(lambda: main(["train", "--out", str(folder)])) == 2
+        save(folder, files_of(1))  # its own saves are its own
+        with pytest.raises(FolderInUse):
+            in_another_thread(lambda: save(folder, files_of(2)))
+    assert f"{folder} is being written by process {os.getpid()} on " in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files_of(1)
+    in_another_thread(lambda: save(folder, files_of(2)))
+
+
+def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path: Path) -> None:
+    program = "import sys; from gpt.folders import *\nwith writer_of(Path(sys.argv[1])): print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(FolderInUse, match=f"is being written by process {writer.pid} on "):
+            save(tmp_path, files_of(1))
+        writer.kill()
+        writer.wait()
+    assert (tmp_path / LOCK).is_file()
+    save(tmp_path, files_of(1))
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"process": 1}'])
+def test_a_lock_that_names_nobody_is_taken_over(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / LOCK).write_bytes(content)
+    save(tmp_path, files_of(1))
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_lock_of_another_machine_is_left_to_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also any lock where the file system has none, so that nobody can know whether its writer lives."""
+    with writer_of(tmp_path):
+        ours = json.loads((tmp_path / LOCK).read_bytes())
+    for host, is_locked in (("elsewhere", True), (ours["host"], None)):
+        monkeypatch.setattr("gpt.folders._lock", lambda _, is_locked=is_locked: is_locked)
+        (tmp_path / LOCK).write_text(json.dumps({**ours, "process": 7, "host": host}))
+        with pytest.raises(FolderInUse, match=f"process 7 on {host}, since .* if it runs no more, remove ") as refusal:
+            save(tmp_path, files_of(1))
+        remove = str(refusal.value).rpartition("remove ")[2]
+        Path(remove).unlink()
+        save(tmp_path, files_of(1))
+        assert not (tmp_path / LOCK).exists()
+
+
+# --- Wherever it lies, whatever lies in it --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Folders that cannot be renamed, or should not be."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "leads nowhere").symlink_to("not yet")
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)  # as a disk has it that was just mounted
+    monkeypatch.chdir(tmp_path / "disk")
+    return {name: tmp_path / name for name in ("link", "leads nowhere", "new/and/below")} | {"here": Path(".")}
+
+
+def test_a_checkpoint_is_saved_wherever_the_folder_lies(places: dict[str, Path], trainable: Any, corpus: Any) -> None:
+    before = Path(".").stat().st_ino
+    for name, folder in places.items():
+        for _ in range(2):
+            save_checkpoint(folder, trainable(), corpus.tokenizer)
+            load_checkpoint(folder)
+        assert folder.is_symlink() == name.startswith("le") or name == "link"
+    assert Path(".").resolve().stat().st_ino == before
+    assert Path("README.md").read_text().startswith("# disk\n")
+    assert sorted(os.listdir(".")) == sorted([*os.listdir(places["link"]), "lost+found"])
+
+
+def test_what_cannot_be_written_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gpt.__main__.load_corpus", lambda _: pytest.fail("the corpus was read"))
+    (tmp_path / "file").write_text("the user's")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
+    for out, said in (
+        ("file", "exists and is not a checkpoint; choose another folder, or empty this one"),
+        ("thesis", "exists and is not a checkpoint; choose another folder, or empty this one"),
+        ("file/below", "not a directory; nothing can be saved there, so choose another folder"),
+        (f"{'x' * 300}/y", "file name too long"),
+    ):
+        assert main(["train", "--out", str(tmp_path / out)]) == 2
+        assert said in capsys.readouterr().err.lower()
+    assert {path.name for path in tmp_path.rglob("*")} == {"file", "thesis", "chapter1.txt"}
+
+
+def test_a_command_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    assert main(["train", "--corpus", str(tmp_path / "none.txt"), "--out", str(tmp_path / "a" / "b")]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+NAMES = st.text(st.characters(exclude_characters="/\\\0:", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(NAMES, st.one_of(st.binary(max_size=9), st.none()), max_size=5))
+def test_what_a_user_keeps_in_the_folder_stays(tmp_path_factory: pytest.TempPathFactory, kept: dict[str, Any]) -> None:
+    folder = tmp_path_factory.getbasetemp() / "kept"
+    shutil.rmtree(folder, ignore_errors=True)
+    save(folder, files_of(1))
+    kept = {name: content for name, content in kept.items() if name not in (".", "..", LOCK, ".saving", *OLD_NAMES)}
+    for name, content in kept.items():
+        (folder / name).mkdir() if content is None else (folder / name).write_bytes(content)
+    for number in (2, 3):
+        save(folder, files_of(number, NEW_NAMES if number == 2 else OLD_NAMES))
+    expected = {**files_of(3), **kept}
+    found = {path.name: None if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+    assert found == expected
+    assert find_save(folder).places.keys() == files_of(3).keys()
