@@ -124,11 +124,11 @@ class Experience:
 
 
 async def be_honest(page: Page, controls_for: Callable[[int], Sequence[Any]], seconds: float) -> Experience:
-    """Press one button after another, with half a second of thought between, and measure."""
+    """Press one button after another, each at least once, with half a second of thought between, and measure."""
     seen, prompt = Experience(), "The fox"
     ends_at, press = time.monotonic() + seconds, 0
     async with page.browser.stream("GET", f"/gradio_api/heartbeat/{page.name}"):
-        while time.monotonic() < ends_at:
+        while time.monotonic() < ends_at or press < 5:
             kind = ("attention", "generate", "expect", "train", "page")[press % 5]
             started = time.monotonic()
             if kind == "attention":

@@ -17,6 +17,7 @@ from served import controls, serve
 
 from gpt.runs.limits import MOST_BYTES_OF_FILES
 from gpt.ui.app import create_demo
+from gpt.ui.door.files import files_in
 
 LONGEST_ANSWER = 10.0  # seconds: here the tests of others run beside; the script holds it to two
 
@@ -42,8 +43,8 @@ def beside(
     async def both() -> tuple[Any, Experience]:
         async with network(address) as browser, network(address) as other:
             page = await open_page(browser, "honest")
-            honest = asyncio.create_task(be_honest(page, new_run, seconds=6.0))
-            await asyncio.sleep(1.0)
+            honest = asyncio.create_task(be_honest(page, new_run, seconds=4.0))
+            await asyncio.sleep(0.5)
             outcome = await attack(other, page.config)
             return outcome, await honest
 
@@ -138,7 +139,9 @@ def test_runs_that_nobody_watches_give_way(served: tuple[Any, str], pages: int) 
     assert_served(seen)
     attacked = [run for run in demo.runs.all_runs() if run.key not in before and run.request.training.max_steps == 3000]
     under_way = [run for run in attacked if run.state in ("waiting", "running")]
-    assert len({run.owner for run in under_way}) == len(under_way) <= (1 if pages == 1 else 32)
+    assert (
+        len({run.owner for run in under_way}) == len(under_way) <= (1 if pages == 1 else 32 + 1)
+    )  # in line, and in training
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -159,7 +162,7 @@ def test_uploads_are_bounded_and_go(served: tuple[Any, str]) -> None:
     assert (many, foreign, refused) == ({"413": 1}, {"403": 2}, [])
     assert large == {"200": 14}
     deadline = time.monotonic() + 10  # it is tidied up after the answer
-    while sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > MOST_BYTES_OF_FILES:
+    while sum(of_file.st_size for _, of_file in files_in(folder)) > MOST_BYTES_OF_FILES:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert not Path(mine[0]).exists()

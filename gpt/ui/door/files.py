@@ -73,7 +73,7 @@ class Files:
         now = time.time()
         with self._lock:
             kept = []
-            for path, of_file in _files_in(self.folder):
+            for path, of_file in files_in(self.folder):
                 is_prepared = _PREPARED in path.relative_to(self.folder).parts
                 if now - of_file.st_mtime > (MOST_FILE_SECONDS if is_prepared else _UPLOAD_SECONDS):
                     _unlink(path)
@@ -132,7 +132,8 @@ class TidyUploads:
                 await asyncio.to_thread(self.files.tidy)
 
 
-def _files_in(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def files_in(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All files below a folder, also while others remove some."""
     for place, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # removed meanwhile

@@ -58,7 +58,7 @@ def test_wrong_passwords_are_tried_slowly_and_right_ones_cost_nothing(
             browser.post("/login", data={"username": "ada", "password": "open sesame"}).status_code for _ in range(30)
         ]
         started = time.monotonic()
-        tries = [browser.post("/login", data={"username": "ada", "password": f"{n}"}).status_code for n in range(20)]
+        tries = [browser.post("/login", data={"username": "ada", "password": f"{n}"}).status_code for n in range(16)]
         seconds = time.monotonic() - started
     assert (set(right), set(tries)) == ({200}, {400})
-    assert seconds > 0.2 * (20 - 10) - 0.3  # at least: a slow machine takes longer
+    assert seconds > 0.2 * (16 - 10) - 0.3  # at least: a slow machine takes longer
