@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS, measure
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
-from gpt.checkpoints.folder import load_model, read_description
+from gpt.checkpoints.folder import read_description
 from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
 from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, own_folder, saved_events
+from gpt.checkpoints.upload import open_model
 from gpt.costs.formulas import parameter_count
 from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
@@ -158,7 +159,7 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     generate.add_argument(
         "--model",
         required=True,
-        help=f"checkpoint folder, or a folder with original GPT-2, or one to fetch: {', '.join(PRETRAINED)}",
+        help=f"checkpoint folder or its zip file, or one of original GPT-2, or one to fetch: {', '.join(PRETRAINED)}",
     )
     generate.add_argument("--prompt", help="text to continue (default: a line break)")
     generate.add_argument("--max-new-tokens", type=int, default=300, help="tokens to write")
@@ -324,7 +325,7 @@ def _generate(options: argparse.Namespace) -> None:
 def _load(name_or_folder: str) -> tuple[GPT2, Tokenizer]:
     if is_pretrained(name_or_folder):
         return load_pretrained(name_or_folder)
-    return load_model(name_or_folder)
+    return open_model(name_or_folder)
 
 
 # --- prepare --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from gpt.checkpoints.files import CheckpointError, read_json
-from gpt.checkpoints.folder import Checkpoint, load_checkpoint
+from gpt.checkpoints.folder import Checkpoint, load_checkpoint, load_model
+from gpt.data.tokenizer import Tokenizer
+from gpt.model.gpt2 import GPT2
 
 _LARGEST_FILES = {
     "config.json": 100_000,
@@ -28,6 +30,7 @@ _LARGEST_FILES = {
     "history.jsonl": 8_000_000,
 }
 _NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
+_LARGEST_ZIP = 64_000_000
 _MOST_ENTRIES = 1000
 _MOST_LAYERS = 1000
 _DIRECTORY_ENTRY = b"PK\x01\x02"  # begins each entry of a zip file's directory
@@ -47,7 +50,7 @@ _LEFT_ALONE = re.compile(
 )
 
 
-def load_checkpoint_zip(content: bytes, *, largest: int = 64_000_000) -> Checkpoint:
+def load_checkpoint_zip(content: bytes, *, largest: int = _LARGEST_ZIP) -> Checkpoint:
     """Load a checkpoint folder that was zipped: by hand, or as "Prepare files to take home" gives it.
 
     The archive must hold one checkpoint, at any depth. What lies beside its files is left alone if it is a part of a
@@ -82,6 +85,20 @@ def load_checkpoint_zip(content: bytes, *, largest: int = 64_000_000) -> Checkpo
         except CheckpointError as error:  # without the name of a place that nobody knows
             message = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the zip file")
             raise CheckpointError(message) from None
+
+
+def open_model(place: str | Path) -> tuple[GPT2, Tokenizer]:
+    """The model and the tokenizer of a checkpoint folder, or of the zip file of one, as the page gives it to take home.
+
+    Raises:
+        CheckpointError: it is neither, or not sound.
+    """
+    place = Path(place)
+    if place.suffix.lower() != ".zip" or not place.is_file():
+        return load_model(place)
+    with open(place, "rb") as file:
+        checkpoint = load_checkpoint_zip(file.read(_LARGEST_ZIP + 1))
+    return checkpoint.model, checkpoint.tokenizer
 
 
 @contextmanager

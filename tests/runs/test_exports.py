@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt.checkpoints.upload import load_checkpoint_zip
+from gpt.checkpoints.upload import load_checkpoint_zip, open_model
 from gpt.data.corpora import load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
@@ -59,7 +59,12 @@ def test_history_is_the_trainers_own_log(finished: Run, tmp_path: Path) -> None:
 def test_each_model_is_an_archive_of_its_best_weights_that_compare_opens(finished: Run, tmp_path: Path) -> None:
     export_run(finished, tmp_path)
     for member in finished.members:
-        loaded = load_checkpoint_zip((tmp_path / f"{member.label}-seed-{member.seed}.zip").read_bytes())
+        place = tmp_path / f"{member.label}-seed-{member.seed}.zip"
+        loaded = load_checkpoint_zip(place.read_bytes())
+        opened, tokenizer = open_model(place)  # as `python -m gpt generate --model` does
+        assert tokenizer.decode(tokenizer.encode("To be")) == "To be"
+        for mine, theirs in zip(member.model_at().parameters(), opened.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
         for mine, theirs in zip(member.model_at().parameters(), loaded.model.parameters(), strict=True):
             assert torch.equal(mine, theirs)
         assert list(loaded.history) == member.events
