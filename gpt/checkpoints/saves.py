@@ -198,7 +198,10 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
 def _finish(folder: Path) -> None:
     """Move the files of a whole save to their places, and clear away what is left of one."""
     saving = folder / _SAVING
-    if names := _recorded_names(_record(saving)):
+    names = _recorded_names(_record(saving))
+    if not names and (saving / _RECORD).exists():
+        (saving / _RECORD).read_bytes()  # raises what keeps it from being read: it stands for a whole save
+    if names:
         flush_folder(saving)
         for name in names:
             if (saving / name).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gpt.checkpoints.saves as saves
 from gpt import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
 from gpt.__main__ import main
 from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, find_save, read_save, write_save
@@ -323,3 +325,22 @@ def test_what_a_user_keeps_in_the_folder_stays(tmp_path_factory: pytest.TempPath
     found = {path.name: None if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
     assert found == expected
     assert find_save(folder).places.keys() == files_of(3).keys()
+
+
+def test_a_record_that_cannot_be_read_is_not_cleared_away(tmp_path, monkeypatch):
+    """As where too many files are open: what was saved stays, and the writer hears why."""
+    folder = tmp_path / "model"
+    (folder / ".saving").mkdir(parents=True)
+    (folder / ".saving" / "config.json").write_text("{}")
+    (folder / ".saving" / "files.json").write_text('{"save": "1", "files": ["config.json"]}')
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            saves._finish(folder)
+    assert (folder / ".saving" / "config.json").is_file()
+    saves._finish(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json"]
