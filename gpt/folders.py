@@ -5,25 +5,33 @@ A folder has one writer at a time, which holds a lock in it:
     <folder>/.writer.lock    {"process", "thread", "host", "since"} of its writer
 
 The system's own lock on that file tells whether its writer is alive: it ends with the process that holds it, however
-that ends. So a lock that a killed process left is taken over, though another process may have its number by now. What
-the file says is for people, and for other machines, whose processes this one cannot see.
+that ends. So a lock that a killed process left is taken over, though another process may have its number by now. Other
+machines may not see that lock, and some disks have none: so a writer also touches the file every few seconds, and a
+lock of another machine that stays still for longer is taken over too. A container that was killed comes back as
+another machine.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import platform
 import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 LOCK = ".writer.lock"
+_READERS_HOLD_FILES = os.name == "nt"  # Windows neither moves nor removes a file that somebody has open
+_TOUCHED_EVERY = 3.0  # seconds
+_LONGEST_SILENCE = 12.0  # seconds after which a writer that this machine cannot see has ended
 _OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", "Thumbs.db")
+
+_log = logging.getLogger(__name__)
 
 
 class FolderInUse(ValueError):
@@ -63,7 +71,8 @@ def writer_of(folder: Path) -> Iterator[None]:
         reason = f"{error.strerror}; nothing can be saved there, so choose another folder"
         raise OSError(error.errno, reason, str(folder)) from None
     try:
-        yield
+        with nullcontext() if lock is None else _signs_of_life(lock):
+            yield
     finally:
         if lock is not None:
             _release(lock, folder / LOCK)
@@ -85,14 +94,23 @@ def flush_folder(folder: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file another name at once, in place of what has it; on Windows as soon as nobody reads what had it."""
+    """Give a file another name at once, in place of what has it; on Windows as soon as nobody reads one of them."""
+    _once_nobody_reads(lambda: os.replace(source, target))
+
+
+def remove(path: Path) -> None:
+    """Remove a file; on Windows as soon as nobody reads it."""
+    _once_nobody_reads(lambda: os.unlink(path))
+
+
+def _once_nobody_reads(change: Callable[[], None]) -> None:
     give_up = time.monotonic() + 30
     while True:
         try:
-            os.replace(source, target)
+            change()
             return
         except PermissionError:
-            if os.name != "nt" or time.monotonic() > give_up:
+            if not _READERS_HOLD_FILES or time.monotonic() > give_up:
                 raise
             time.sleep(0.01)
 
@@ -123,10 +141,12 @@ def _open_lock(folder: Path) -> int | None:
             if not is_locked and all(said.get(name) == value for name, value in ours.items()):
                 os.close(lock)
                 return None
-            if is_locked is False or (said and (is_locked is None or said["host"] != ours["host"])):
-                raise FolderInUse(
-                    _in_use(folder, said, is_seen=is_locked is False and said.get("host") == ours["host"])
-                )
+            is_unseen = bool(said) and (is_locked is None or said["host"] != ours["host"])
+            if is_locked is False or (is_unseen and _shows_life(path, _in_use(folder, said))):
+                raise FolderInUse(f"{_in_use(folder, said)}; wait until it has ended, or choose another folder")
+            if is_unseen and not _is_still(lock, path):
+                os.close(lock)  # it ended while we watched
+                continue
             os.ftruncate(lock, 0)
             os.lseek(lock, 0, os.SEEK_SET)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -184,10 +204,49 @@ def _said(file: int) -> dict[str, Any]:
         return {}
 
 
-def _in_use(folder: Path, said: dict[str, Any], *, is_seen: bool) -> str:
-    """The sentence for a writer that this machine sees is there, or can only read of."""
+def _in_use(folder: Path, said: dict[str, Any]) -> str:
+    """Who writes a folder, as its lock has it."""
     who = f"process {said['process']} on {said['host']}, since {said['since']}" if said else "another process"
-    remedy = "wait until it has ended, or choose another folder"
-    if not is_seen:
-        remedy = f"wait until it has ended, or, if it runs no more, remove {folder / LOCK}"
-    return f"{folder} is being written by {who}; {remedy}"
+    return f"{folder} is being written by {who}"
+
+
+@contextmanager
+def _signs_of_life(lock: int) -> Iterator[None]:
+    """Touch our lock every few seconds until the end of the block."""
+    has_ended = threading.Event()
+
+    def touch() -> None:
+        while not has_ended.wait(_TOUCHED_EVERY):
+            with suppress(OSError):  # of a network that is away for a moment
+                os.lseek(lock, 0, os.SEEK_SET)
+                os.write(lock, b"{")  # what it begins with; the disk's own clock tells when
+
+    toucher = threading.Thread(target=touch, name="folder-lock", daemon=True)
+    toucher.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        toucher.join()
+
+
+def _shows_life(path: Path, in_use: str) -> bool:
+    """Whether a lock is touched while we watch it; whose clock is right does not matter."""
+    first, give_up = _touched(path), time.monotonic() + _LONGEST_SILENCE
+    _log.warning("%s by its lock; it may have ended, which %.0f s will show", in_use, _LONGEST_SILENCE)
+    while time.monotonic() < give_up:
+        time.sleep(min(0.25, _LONGEST_SILENCE / 10))
+        touched = _touched(path)
+        if touched != first:
+            return touched is not None
+    return False
+
+
+def _touched(path: Path) -> tuple[int, int] | None:
+    """Which file lies there, and when it was last touched; opened each time, as networks remember what was asked."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

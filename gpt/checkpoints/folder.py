@@ -93,7 +93,8 @@ def save_checkpoint(
     step, and `dtype` is what model.safetensors is written in: float32, or float16 for half the size.
 
     Raises:
-        CheckpointError: something that is not a checkpoint lies in the folder's place.
+        CheckpointError: something that is not a checkpoint lies in the folder's place, or a weight is not a finite
+            number of this type.
         FolderInUse: another process is writing it, such as a training.
         OSError: the disk is full or the place cannot be written; what was there before is unharmed.
     """
@@ -105,7 +106,11 @@ def save_checkpoint(
         progress = {f.name: getattr(training_state, f.name) for f in fields(TrainingState) if f.name != "tensors"}
         if math.isinf(training_state.best_loss):  # JSON has no infinity
             progress["best_loss"] = None
-    weights = save_tensors({name: weight.to(dtype) for name, weight in best.items()}, metadata={"format": "pt"})
+    best = {name: weight.to(dtype) for name, weight in best.items()}
+    for name, weight in best.items():
+        if not torch.isfinite(weight).all():  # which nobody would read again
+            raise CheckpointError(f"{name} has values that are not finite numbers as {dtype}; nothing was saved")
+    weights = save_tensors(best, metadata={"format": "pt"})
     description = {
         "format": FORMAT,
         "variant": variant_name(model.config),

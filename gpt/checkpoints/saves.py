@@ -12,20 +12,21 @@ another one by now, or lies elsewhere, it has met a writer, and reads again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from gpt.checkpoints.files import CheckpointError, read_json
-from gpt.folders import flush_folder, is_vacant, move, writer_of
+from gpt.folders import flush_folder, is_vacant, move, remove, writer_of
 
 FORMAT = "gpt-lab-1"  # what config.json calls it
 
@@ -142,7 +143,8 @@ def _recorded_names(record: bytes) -> list[str]:
 
 def _file_names(folder: Path) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if _is_ours_by_name(name)]
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if _is_ours_by_name(entry.name) and entry.is_file()]
     except OSError:
         return []
 
@@ -162,6 +164,7 @@ def checkpoint_writer(folder: Path) -> Iterator[None]:
         raise CheckpointError(f"{folder} exists and is not a checkpoint; choose another folder, or empty this one")
     with writer_of(folder):
         _finish(folder)
+        _check_places(folder, _NAMES)
         yield
 
 
@@ -176,6 +179,7 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     saving = folder / _SAVING
     _finish(folder)
+    _check_places(folder, files)  # before the save counts, as it could not be finished then
     try:
         os.mkdir(saving)
         for name, content in files.items():
@@ -195,6 +199,12 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
     _finish(folder)
 
 
+def _check_places(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            raise OSError(errno.EISDIR, "is a folder where a file is to be saved; rename it", str(folder / name))
+
+
 def _finish(folder: Path) -> None:
     """Move the files of a whole save to their places, and clear away what is left of one."""
     saving = folder / _SAVING
@@ -207,9 +217,9 @@ def _finish(folder: Path) -> None:
             if (saving / name).is_file():
                 move(saving / name, folder / name)
         for name in set(_file_names(folder)) - set(names):
-            os.unlink(folder / name)
+            remove(folder / name)
         flush_folder(folder)
-        os.unlink(saving / _RECORD)
+        remove(saving / _RECORD)
     shutil.rmtree(saving, ignore_errors=True)
 
 
@@ -221,9 +231,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder's config.json is that of a checkpoint, or too damaged to say."""
+    """Whether a folder's config.json is that of a checkpoint; one that is too damaged to say may be anybody's."""
     try:
         description = read_save(folder, lambda save: read_json(save.path("config.json")) if save.places else None)
     except CheckpointError:
-        return (folder / "config.json").is_file()
+        return False
     return isinstance(description, dict) and description.get("format") == FORMAT

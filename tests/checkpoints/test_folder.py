@@ -100,6 +100,17 @@ def test_half_precision_is_half_the_size_and_comes_back_rounded(tmp_path, traina
         assert torch.equal(loaded[name], weight.half().float()), name
 
 
+def test_a_weight_too_large_for_half_precision_is_refused_when_saved(tmp_path, trainable, corpus):
+    model = trainable()
+    with torch.no_grad():
+        model.final_norm.bias[0] = 1e6
+    with pytest.raises(CheckpointError, match=r"final_norm\.bias has values that are not finite .* torch\.float16"):
+        save_checkpoint(tmp_path / "half", model, corpus.tokenizer, dtype=torch.float16)
+    assert not (tmp_path / "half").exists()
+    save_checkpoint(tmp_path / "whole", model, corpus.tokenizer)
+    load_checkpoint(tmp_path / "whole")
+
+
 def test_snapshots_come_back_within_half_a_scale(tmp_path, trained, corpus):
     trainer, _ = trained
     weights = trainer.copy_of_weights()

@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -243,19 +244,25 @@ def test_a_lock_that_names_nobody_is_taken_over(tmp_path: Path, content: bytes) 
     assert not (tmp_path / LOCK).exists()
 
 
-def test_a_lock_of_another_machine_is_left_to_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also any lock where the file system has none, so that nobody can know whether its writer lives."""
+@pytest.mark.parametrize(("host", "is_locked"), [("elsewhere", True), (platform.node(), None)])
+def test_a_writer_that_cannot_be_seen_lives_as_long_as_it_touches_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, is_locked: bool | None
+) -> None:
+    """On another machine, or where the file system has no locks. A killed container comes back as another machine."""
+    monkeypatch.setattr("gpt.folders._TOUCHED_EVERY", 0.05)
+    monkeypatch.setattr("gpt.folders._LONGEST_SILENCE", 0.4)
+    monkeypatch.setattr("gpt.folders._lock", lambda _: is_locked)
+    monkeypatch.setattr("gpt.folders.platform.node", lambda: host)
     with writer_of(tmp_path):
-        ours = json.loads((tmp_path / LOCK).read_bytes())
-    for host, is_locked in (("elsewhere", True), (ours["host"], None)):
-        monkeypatch.setattr("gpt.folders._lock", lambda _, is_locked=is_locked: is_locked)
-        (tmp_path / LOCK).write_text(json.dumps({**ours, "process": 7, "host": host}))
-        with pytest.raises(FolderInUse, match=f"process 7 on {host}, since .* if it runs no more, remove ") as refusal:
-            save(tmp_path, files_of(1))
-        remove = str(refusal.value).rpartition("remove ")[2]
-        Path(remove).unlink()
-        save(tmp_path, files_of(1))
-        assert not (tmp_path / LOCK).exists()
+        left = (tmp_path / LOCK).read_bytes()
+        monkeypatch.setattr("gpt.folders.platform.node", lambda: "here")
+        with pytest.raises(FolderInUse, match=f"by process {os.getpid()} on {host}, since .*; wait until it has ended"):
+            in_another_thread(lambda: save(tmp_path, files_of(1)))
+        monkeypatch.setattr("gpt.folders.platform.node", lambda: host)
+        assert json.loads((tmp_path / LOCK).read_bytes()) == json.loads(left)
+    (tmp_path / LOCK).write_bytes(left)  # as one that was killed leaves it
+    in_another_thread(lambda: save(tmp_path, files_of(1)))
+    assert not (tmp_path / LOCK).exists()
 
 
 # --- Wherever it lies, whatever lies in it --------------------------------------------------------------------------
@@ -325,6 +332,52 @@ def test_what_a_user_keeps_in_the_folder_stays(tmp_path_factory: pytest.TempPath
     found = {path.name: None if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
     assert found == expected
     assert find_save(folder).places.keys() == files_of(3).keys()
+
+
+@pytest.mark.parametrize("description", ['{"model_type":', '{"model_type": "gpt2"}', "[" * 9999, ""])
+def test_a_folder_whose_description_is_not_ours_is_not_written(
+    tmp_path: Path, trainable: Any, corpus: Any, description: str
+) -> None:
+    files = {"config.json": description, "model.safetensors": "years of work"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match="exists and is not a checkpoint; choose another folder"):
+        save_checkpoint(tmp_path, trainable(), corpus.tokenizer)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_before_any_work(
+    tmp_path: Path, trainable: Any, corpus: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, trainable(), corpus.tokenizer)
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "README.md").mkdir()
+    (tmp_path / "README.md" / "mine.txt").write_text("the user's")
+    monkeypatch.setattr("gpt.__main__.load_corpus", lambda _: pytest.fail("the corpus was read"))
+    assert main(["train", "--out", str(tmp_path)]) == 2
+    assert "README.md: is a folder where a file is to be saved; rename it" in capsys.readouterr().err
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path) if name != "README.md"}
+    with pytest.raises(OSError, match="is a folder where a file is to be saved; rename it"):
+        save_checkpoint(tmp_path, trainable(), corpus.tokenizer, corpus={"name": "another"})
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path) if name != "README.md"} == before
+    load_checkpoint(tmp_path)
+
+
+def test_windows_waits_for_the_readers_of_a_file_that_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, files_of(1))
+    unlink, refused = os.unlink, []
+
+    def unlinked_by_nobody_else(path: Any, **options: Any) -> None:
+        if Path(path).name in ("files.json", *OLD_NAMES) and refused.count(path) < 2:
+            refused.append(path)
+            raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+        unlink(path, **options)
+
+    monkeypatch.setattr("gpt.folders.os.unlink", unlinked_by_nobody_else)
+    monkeypatch.setattr("gpt.folders._READERS_HOLD_FILES", True)
+    save(tmp_path, files_of(2, NEW_NAMES))
+    assert refused
+    assert find_save(tmp_path).places.keys() == files_of(2, NEW_NAMES).keys()
 
 
 def test_a_record_that_cannot_be_read_is_not_cleared_away(tmp_path, monkeypatch):
