@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from trainer_threads import trainers_on_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # so that plain `pytest` finds the package, as `python -m pytest` does
@@ -148,16 +149,19 @@ def wait_until() -> Callable[..., None]:
 
 @pytest.fixture
 def lab() -> Iterator[Callable[..., Runs]]:
-    """`lab(**limits)`: a server's runs, closed afterwards."""
+    """`lab(**limits)`: a server's runs, closed afterwards; threads train them, one core's worth at a time."""
     opened: list[Runs] = []
+    trainers = trainers_on_threads()
 
     def make(**limits: Any) -> Runs:
-        opened.append(Runs(Limits(**({"most_steps": 20_000, "unwatched_seconds": 60.0} | limits))))
+        allowed = Limits(**({"most_steps": 20_000, "unwatched_seconds": 60.0, "cores": 1, "workers": 1} | limits))
+        opened.append(Runs(allowed, trainers))
         return opened[-1]
 
     yield make
     for runs in opened:
         runs.close()
+    trainers.close()
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from gpt.costs.cores import usable_cores
 
 PACKAGES = ("torch", "gradio", "transformers")
 
@@ -36,13 +37,6 @@ def threads_text() -> str:
     """With how many threads PyTorch computes now, in words."""
     number = torch.get_num_threads()
     return f"{number} thread" + ("s" if number > 1 else "")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def installed(package: str) -> str:

@@ -65,7 +65,7 @@ def _save(run: Run, place: int, folder: Path) -> None:
     if corpus.name not in CORPORA:
         (folder / "text.txt").write_text(corpus_text(corpus), encoding="utf-8", newline="")
     for number, member in enumerate(run.members):
-        saved = member.present()
+        saved = member.saved
         if saved is not None:
             save_checkpoint(
                 folder / str(number),
@@ -86,6 +86,7 @@ def _save(run: Run, place: int, folder: Path) -> None:
         "owner": run.owner,
         "readers": sorted(run.readers),
         "goal": run.goal,
+        "layout": run.layout,
         "is_left_alone": run.lease.has_ended,
         "was_watched": run.lease.was_watched,
         "batches_digests": run.batches_digests(),
@@ -133,6 +134,8 @@ def _restored(folder: Path) -> Run:
     run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
     run.readers.update(description.get("readers", []))  # not there in an earlier version's
     run.goal = int(description["goal"])
+    processes, threads = description.get("layout", (1, 1))  # an earlier version had one thread
+    run.layout = int(processes), int(threads)
     run.lease.has_ended = bool(description.get("is_left_alone"))
     run.lease.was_watched = bool(description.get("was_watched", True))
     digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's

@@ -21,9 +21,8 @@ class Question:
 
 def present_of(run: Run) -> list[SavedMember]:
     """What each model of a run would go on from; for the thread that holds the run."""
-    found = [member.present() for member in run.members]
-    saved = [member for member in found if member is not None]
-    if len(saved) < len(found) or not all(member.events for member in saved):
+    saved = [member.saved for member in run.members if member.saved is not None]
+    if len(saved) < len(run.members) or not all(member.events for member in saved):
         raise RunRefused("this run has not begun to train yet, so there is nothing to go on from")
     return saved
 

@@ -141,7 +141,7 @@ import torch
 
 from gpt import GPT2, GPTConfig, TrainConfig, load_corpus, train
 
-torch.set_num_threads(1)  # as the lab trains; another number rounds differently
+torch.set_num_threads({max(1, run.layout[1])})  # as the lab did; another number rounds differently
 corpus = load_corpus({corpus!r})
 training = {run.request.training!r}
 models = {{

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gpt.costs.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -10,7 +12,8 @@ class Limits:
     """What visitors may ask for, checked before anything is allocated; the defaults are for a laptop.
 
     Attributes:
-        workers: runs trained at the same time, each on one thread.
+        cores: that trainings may keep busy, of all runs together.
+        workers: runs trained at the same time, each in processes of its own, which share the cores.
         most_models: models in a run, counting seeds.
         most_steps: steps of a run.
         most_seconds: time a run may train.
@@ -28,7 +31,8 @@ class Limits:
         running_of_page: calls of one page that are answered at the same time by one function.
     """
 
-    workers: int = 1
+    cores: int = field(default_factory=usable_cores)
+    workers: int = field(default_factory=lambda: max(1, usable_cores() // 4))
     most_models: int = 6
     most_steps: int = 5000
     most_seconds: float = 1800.0

@@ -7,7 +7,7 @@ prove it. `gpt.runs.scheduler` decides what becomes of runs, and `gpt.runs.worke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gpt.costs.formulas import flops_per_token
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from gpt.data.corpus import Corpus
     from gpt.model.gpt2 import GPT2
-    from gpt.training.recording import Recording
     from gpt.training.state import TrainEvent, TrainingState
 
 
@@ -51,6 +50,23 @@ class BestWeights:
     weights: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class News:
+    """What is new of a model after a step.
+
+    Attributes:
+        event: of the step.
+        batches_digest: of all batches learned from before it.
+        snapshots: new ones, by step.
+        best: where the step was the best so far.
+    """
+
+    event: TrainEvent
+    batches_digest: str
+    snapshots: Mapping[int, dict[str, Tensor]]
+    best: BestWeights | None
+
+
 @dataclass
 class Member:
     """One model of a run, and what is known of its training so far.
@@ -66,8 +82,8 @@ class Member:
         best: the weights of its best evaluation; None before the first.
         batches_digest: of all batches it had learned from at its last event.
         shared_digest: of the starting values of the tensors that all models of this seed have in common.
-        recording: its training. Only the thread that holds the run touches it; see `gpt.runs.turns`.
-        saved: what its training goes on from, if it has not been made since.
+        saved: what its training goes on from, as long as no process has it. Only who holds the run touches it; see
+            `gpt.runs.turns`.
     """
 
     label: str
@@ -78,7 +94,6 @@ class Member:
     best: BestWeights | None = None
     batches_digest: str = ""
     shared_digest: str = ""
-    recording: Recording | None = None
     saved: SavedMember | None = None
 
     @property
@@ -113,33 +128,27 @@ class Member:
         model.load_weights(weights)
         return model
 
-    def present(self) -> SavedMember | None:
-        """What its training would go on from; None if it has not begun. For the thread that holds the run."""
-        if self.recording is None:
-            return self.saved
-        trainer = self.recording.trainer
-        return SavedMember(trainer.state(), list(self.recording.history), dict(trainer.snapshots), self.batches_digest)
-
     def go_on_from(self, saved: SavedMember) -> None:
         """Know all that was known then, and train on from there. For a run that nobody else knows yet."""
-        self.saved = saved
-        self.events, self.snapshots = list(saved.events), saved.snapshots
+        step = saved.state.step
+        events = [event for event in saved.events if event.step <= step]
+        snapshots = {kept: weights for kept, weights in saved.snapshots.items() if kept <= step}
+        self.saved = replace(saved, events=events, snapshots=snapshots)
+        self.events, self.snapshots = list(events), snapshots
         if saved.events:
             tensors = saved.state.tensors.items()
             best = {name.removeprefix("best/"): weight for name, weight in tensors if name.startswith("best/")}
             self.best = BestWeights(saved.state.best_step, best)
             self.batches_digest = saved.batches_digest
 
-    def tell(self, batches_digest: str) -> None:
+    def tell(self, news: News) -> None:
         """Make known what its training has come to; under the scheduler's lock, by the thread that holds the run."""
-        assert self.recording is not None  # it has just been trained
-        trainer = self.recording.trainer
-        self.events = list(self.recording.history)  # a copy, because that one grows with the next step
-        if len(self.snapshots) != len(trainer.snapshots):
-            self.snapshots = dict(trainer.snapshots)
-        if self.best is None or self.best.weights is not trainer.best_weights:
-            self.best = BestWeights(trainer.best_step, trainer.best_weights)
-        self.batches_digest = batches_digest
+        before = self.events[:-1] if self.last_step == news.event.step else self.events
+        self.events = [*before, news.event]
+        if news.snapshots:
+            self.snapshots = {**self.snapshots, **news.snapshots}
+        self.best = news.best or self.best
+        self.batches_digest = news.batches_digest
 
 
 class Run:
@@ -153,6 +162,9 @@ class Run:
         address: where it was asked for from; several visitors may share one.
         readers: the visitors who handed in the text it learns from; see `may_read`.
         goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
+        allowed: the step up to which its processes train without asking, as long as a worker holds it.
+        layout: in how many processes it is trained, and on how many threads each; (0, 0) before its first turn. It
+            stays, as another number of threads rounds differently.
         lease: who watches it.
         version: grows whenever there is something new to see.
     """
@@ -168,6 +180,8 @@ class Run:
         self.message = ""
         self.goal = request.training.max_steps
         self.version = 0
+        self.allowed = -1
+        self.layout = (0, 0)
         self.lease = Lease()
         self.members = [
             Member(label, config, request.training.seed + offset)
@@ -198,7 +212,7 @@ class Run:
     @property
     def has_models(self) -> bool:
         """Whether its models are in memory: not as long as it waits for its first turn."""
-        made = any(member.events or member.saved or member.recording for member in self.members)
+        made = any(member.events or member.saved for member in self.members)
         return made or self.state is RunState.RUNNING
 
     @property
@@ -229,7 +243,7 @@ class Run:
     @property
     def is_at_goal(self) -> bool:
         """Whether there is nothing to train now."""
-        return self.told_step >= self.goal
+        return self.told_step >= max(self.goal, self.allowed)
 
     @property
     def seconds(self) -> float:

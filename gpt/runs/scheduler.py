@@ -30,6 +30,7 @@ from gpt.training.recipes import TrainConfig
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
+    from gpt.runs.trainers import Trainers
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +40,12 @@ class Runs:
 
     Args:
         limits: what visitors may ask for.
+        trainers: the processes that train, which stay when the server closes; by default some of its own.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, trainers: Trainers | None = None) -> None:
         self.limits = limits or Limits()
-        self._turns = Turns(self.limits, self._make_room)
+        self._turns = Turns(self.limits, self._make_room, trainers)
         self._lock = self._turns.lock
         self._runs: dict[str, Run] = {}  # the oldest first; the lock guards it
         self._warming: threading.Thread | None = None

@@ -12,12 +12,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from gpt.costs.cores import spread
 from gpt.runs.copies import Question, present_of
 from gpt.runs.limits import Limits
 from gpt.runs.request import RunRefused
-from gpt.runs.run import Member, Run, SavedMember
+from gpt.runs.run import Member, News, Run, SavedMember
 from gpt.runs.states import RunState, transition
+
+if TYPE_CHECKING:
+    from gpt.runs.trainers import Trainers
 
 _log = logging.getLogger(__name__)
 _RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
@@ -29,6 +34,7 @@ class Turns:
 
     Args:
         limits: how many workers there are, and how long a run may train.
+        trainers: the processes that train, which stay when the server closes; by default some of its own.
         make_room: called under the lock before a run is trained: forgets others if that makes room for it, or at all
             costs, and tells whether it can be trained.
 
@@ -40,7 +46,9 @@ class Turns:
         is_closing: whether the server ends, so that no run goes on.
     """
 
-    def __init__(self, limits: Limits, make_room: Callable[[Run, bool], bool]) -> None:
+    def __init__(
+        self, limits: Limits, make_room: Callable[[Run, bool], bool], trainers: Trainers | None = None
+    ) -> None:
         self.limits = limits
         self._make_room = make_room
         self.lock = threading.Condition()
@@ -50,6 +58,7 @@ class Turns:
         self._questions: list[tuple[Run, Question]] = []  # to the threads that hold these runs
         self._flops_per_second: float | None = None  # of this machine, as last measured
         self._threads: list[threading.Thread] = []
+        self._trainers, self._owns_trainers = trainers, trainers is None
 
     def move(self, run: Run, to: RunState, message: str = "") -> None:
         """Let a run pass into another state, and into the queue or out of it; the caller holds the lock."""
@@ -108,7 +117,15 @@ class Turns:
             self._threads[-1].start()
 
     def _work(self) -> None:
-        _workers().work(self)
+        _workers().work(self, self._own_trainers())
+
+    def _own_trainers(self) -> Trainers:
+        from gpt.runs.trainers import Trainers  # with PyTorch
+
+        with self.lock:
+            if self._trainers is None:
+                self._trainers = Trainers()
+            return self._trainers
 
     def take(self) -> Run | None:
         """Wait for a run to train, and hold it; None when there will be no more."""
@@ -118,6 +135,8 @@ class Turns:
             if self.is_closing or run is None:
                 return None
             self.held.add(run)
+            if run.layout == (0, 0):
+                run.layout = spread(len(run.members), max(1, self.limits.cores // self.limits.workers))
             if run.lease.watchers:
                 run.lease.renew()  # that it had to wait is not its watchers' fault
             self.move(run, RunState.RUNNING)
@@ -136,7 +155,6 @@ class Turns:
 
     def goes_on(self, run: Run) -> bool:
         """Whether to make another step; if not, the run has its next state already."""
-        self._answer(run)
         with self.lock:
             if run.state is RunState.RUNNING:  # else somebody has stopped it
                 end = self._end_of_turn(run)
@@ -160,21 +178,24 @@ class Turns:
         return None
 
     def is_unwanted(self, run: Run) -> bool:
-        """Whether a step under way is to be given up: it is asked very often, and so without the lock."""
-        return self.is_closing or run.is_over
+        """Whether a step under way is to be given up."""
+        with self.lock:
+            return self.is_closing or run.state in (RunState.STOPPED, RunState.FAILED)
 
-    def told(self, run: Run, member: Member, batches_digest: str) -> None:
+    def told(self, run: Run, member: Member, news: News) -> None:
         """A model of the run has made a step."""
         with self.lock:
-            member.tell(batches_digest)
+            member.tell(news)
             run.version += 1
             self._flops_per_second = run.flops_per_second() or self._flops_per_second
 
     def fail(self, run: Run, message: str) -> None:
         """The run cannot be trained on."""
         with self.lock:
-            if run.state is RunState.RUNNING:  # else somebody has stopped it meanwhile
+            if run.state is RunState.RUNNING:
                 self.move(run, RunState.FAILED, message)
+            elif not run.is_over:  # somebody has paused it meanwhile, and it cannot go on
+                self.move(run, RunState.STOPPED, message)
 
     def let_go(self, run: Run) -> None:
         """Whoever held the run does not touch it any more."""
@@ -207,23 +228,24 @@ class Turns:
         finally:
             self.let_go(run)
 
-    def _answer(self, run: Run) -> None:
-        """Answer those who ask where a run is, by its worker, once all models have made equally many steps."""
+    def is_asked(self, run: Run) -> bool:
+        """Whether somebody wants to know where the run's models are."""
         with self.lock:
-            is_asked = any(asked is run for asked, _ in self._questions)
-        if is_asked and run.has_begun and run.is_level:
-            answer = present_of(run)
-            with self.lock:
-                for asked, question in self._questions:
-                    if asked is run:
-                        question.answer = answer  # the same for all: whoever restores it makes copies
-                self.lock.notify_all()
+            return any(asked is run and question.answer is None for asked, question in self._questions)
+
+    def answer(self, run: Run, saved: Sequence[SavedMember]) -> None:
+        """Where they are, all after equally many steps."""
+        with self.lock:
+            for asked, question in self._questions:
+                if asked is run:
+                    question.answer = list(saved)  # the same for all: whoever restores it makes copies
+            self.lock.notify_all()
 
     # --- The beginning and the end ----------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """Load PyTorch and train a model of almost no size, so that the first visitor need not wait for it."""
-        _workers().warm_up()
+        """Load PyTorch here, and start the first trainer processes, so that the first visitor need not wait for it."""
+        self._own_trainers().warm_up(min(2, self.limits.cores))
 
     def close(self, runs: Sequence[Run], most_seconds: float) -> list[Run]:
         """Pause everything, and wait until the workers have gone home.
@@ -242,7 +264,9 @@ class Turns:
             self.lock.wait_for(lambda: not self.held, timeout=most_seconds)
             order += [run for run in runs if run not in order]
         for thread in self._threads:
-            thread.join(timeout=1)  # a trainer in the middle of a step would bring down a process that ends
+            thread.join(timeout=1)
+        if self._owns_trainers and self._trainers is not None:
+            self._trainers.close()
         return [run for run in order if not run.is_over]
 
 

@@ -1,31 +1,32 @@
-"""The threads that train runs. What is trained, and for how long, their scheduler decides between any two steps.
+"""The threads that have runs trained. What is trained, and for how long, their scheduler decides between any two steps.
 
-A worker holds a run while it trains it, and nobody else touches the run's trainings meanwhile. This is the one module
-of the chapter that every run's training goes through; it loads PyTorch, for which the page does not wait.
+A worker holds a run while it is trained, and nobody else touches the run's models meanwhile. It trains nothing itself:
+it hires processes (`gpt.runs.trainers`), hands them the models, and makes known what they tell.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from gpt.data.corpus import Corpus
-from gpt.model.gpt2 import GPT2
-from gpt.runs.request import is_snapshot_step
-from gpt.runs.run import Member, Run
-from gpt.training.recipes import TrainConfig
-from gpt.training.recording import Recording
-from gpt.training.state import TrainEvent
-from gpt.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted
+from gpt.data.tokenizer import tokenizer_to_json
+from gpt.runs.messages import Message
+from gpt.runs.run import BestWeights, Member, News, Run, SavedMember
+from gpt.runs.trainers import Crew, TrainerLost, Trainers
+from gpt.training.state import TrainEvent, TrainingState
 
 _log = logging.getLogger(__name__)
+
+_LEAD = 2  # steps that a model may be ahead of the slowest of its run
+_LONGEST_WAIT = 0.05  # seconds between two looks at what the scheduler wants
+_LONGEST_GOODBYE = 20.0  # seconds in which a process has to give back its models
+_LONGEST_SILENCE = 120.0  # seconds after which a process that tells nothing is given up
 
 
 class Scheduler(Protocol):
@@ -40,8 +41,14 @@ class Scheduler(Protocol):
     def is_unwanted(self, run: Run) -> bool:
         """Whether a step under way is to be given up."""
 
-    def told(self, run: Run, member: Member, batches_digest: str) -> None:
+    def told(self, run: Run, member: Member, news: News) -> None:
         """A model of the run has made a step."""
+
+    def is_asked(self, run: Run) -> bool:
+        """Whether somebody wants to know where the run's models are."""
+
+    def answer(self, run: Run, saved: Sequence[SavedMember]) -> None:
+        """Where they are, all after equally many steps."""
 
     def fail(self, run: Run, message: str) -> None:
         """The run cannot be trained on."""
@@ -50,14 +57,14 @@ class Scheduler(Protocol):
         """Whoever held the run does not touch it any more."""
 
 
-def work(scheduler: Scheduler) -> None:
-    """Train one run after another, until the scheduler has no more."""
-    torch.set_num_threads(1)  # trainers with more threads than cores slow each other many times over
+def work(scheduler: Scheduler, trainers: Trainers) -> None:
+    """Have one run after another trained, until the scheduler has no more."""
     while (run := scheduler.take()) is not None:
         try:
-            _train(run, scheduler)
-        except TrainingDiverged as error:
-            scheduler.fail(run, f"Stopped: {error}.")
+            _Training(run, scheduler).make(trainers)
+        except TrainerLost as lost:
+            _log.warning("run %s: %s", run.key, lost)
+            scheduler.fail(run, f"Stopped: {lost}; train it again, or smaller models.")
         except Exception as error:  # a fault of ours must not take the worker with it
             _log.exception("run %s broke", run.key)
             scheduler.fail(run, f"This run broke ({type(error).__name__}); please train it again.")
@@ -66,86 +73,152 @@ def work(scheduler: Scheduler) -> None:
             del run  # else the last one would be kept until there is another
 
 
-def _train(run: Run, scheduler: Scheduler) -> None:
-    """Train a run as long as it goes on, always the model that is furthest behind.
+class _Training:
+    """The training of a run in some processes, from when they are hired until they have left it."""
 
-    Each step brings a model closer to its last one, and a model that has made that is never asked again, because a run
-    does not go on when all have. A step that was given up is made again, if the run goes on after all.
-    """
-    if not scheduler.goes_on(run):
-        return
-    known = weakref.ref(run)  # the run holds its trainings, which ask this: a circle would keep it when it is forgotten
+    def __init__(self, run: Run, scheduler: Scheduler) -> None:
+        self.run = run
+        self.scheduler = scheduler
+        self._digests: dict[int, Mapping[str, str]] = {}
+        self._states: dict[int, SavedMember] = {}
 
-    def is_unwanted() -> bool:
-        asked = known()
-        return asked is None or scheduler.is_unwanted(asked)
+    def make(self, trainers: Trainers) -> None:
+        """Train as long as the run goes on.
 
-    _make_recordings(run, is_unwanted)
-    streams = [_events(member) for member in run.members]
-    while scheduler.goes_on(run):
-        number, member = min(enumerate(run.members), key=lambda pair: pair[1].last_step)
-        assert member.recording is not None
-        digest = member.recording.trainer.batches_digest  # at the event's step, before the update that follows it
-        try:
-            next(streams[number])
-        except TrainingInterrupted:
-            streams[number] = _events(member)
-            continue
-        scheduler.told(run, member, digest)
+        Each step brings a model closer to its last one, and a run does not go on when all have made that.
+        """
+        if not self.scheduler.goes_on(self.run):
+            return
+        with trainers.hired(self.run.layout[0]) as crew:
+            self._begin(crew)
+            heard = time.monotonic()
+            while self.scheduler.goes_on(self.run):
+                self._allow(crew, min(self.run.goal, self.run.told_step + _LEAD))
+                if self._hear(crew.news(_LONGEST_WAIT)):
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > _LONGEST_SILENCE:
+                    raise TrainerLost("the process that trained it tells nothing any more")
+                if self.scheduler.is_asked(self.run) and self.run.has_begun:
+                    self._answer(crew)
+            self._states.clear()
+            self._hear(crew.leave(_LONGEST_GOODBYE))
+            for number, member in enumerate(self.run.members):
+                member.saved = self._states[number]
+            self.run.allowed = -1
 
-
-def _events(member: Member) -> Iterator[TrainEvent]:
-    assert member.recording is not None  # made before the first step
-    return member.recording.events()
-
-
-def _make_recordings(run: Run, is_unwanted: Callable[[], bool]) -> None:
-    """Make the trainings of a run, where they are not there, from the start or from where they were saved."""
-    for member in run.members:
-        if member.recording is not None:
-            continue
-        model = GPT2.from_config(member.config)
-        model.initialize(member.seed)
-        training = replace(run.request.training, seed=member.seed, device="cpu")
-        trainer = Trainer(model, run.corpus, training, is_snapshot_step=is_snapshot_step)
-        trainer.interrupt_when(is_unwanted)
-        recording = Recording(trainer)
-        if member.saved is not None:
+    def _begin(self, crew: Crew) -> None:
+        run, corpus = self.run, self.run.corpus
+        crew.listen()
+        text = {"name": corpus.name, "tokenizer": tokenizer_to_json(corpus.tokenizer)}
+        crew.give_corpus(corpus.sha256, text, {"train": corpus.train_ids, "validation": corpus.validation_ids})
+        for number, member in enumerate(run.members):
             saved = member.saved
-            recording.restore(saved.state, saved.events, saved.snapshots)
-        member.recording, member.saved = recording, None
-    for seed in {member.seed for member in run.members}:
-        same_seed = [member for member in run.members if member.seed == seed]
-        if not any(member.shared_digest for member in same_seed):
-            models = [member.recording.trainer.model for member in same_seed if member.recording is not None]
-            for member, digest in zip(same_seed, shared_digests(models), strict=True):
-                member.shared_digest = digest
+            said = {
+                "number": number,
+                "model": asdict(member.config),
+                "training": asdict(replace(run.request.training, seed=member.seed, device="cpu")),
+                "threads": run.layout[1],
+                "state": None if saved is None else _fields_of(saved.state),
+                "events": [] if saved is None else [asdict(event) for event in saved.events[-1:]],
+                "batches_digest": "" if saved is None else saved.batches_digest,
+            }
+            crew.order(number, Message("begin", said, {} if saved is None else saved.state.tensors))
+        for member in run.members:
+            member.saved = None  # from here on the processes have it
+
+    def _allow(self, crew: Crew, step: int) -> None:
+        """Let every model go on until it has told of this step; what was allowed before stays so."""
+        if step > self.run.allowed:
+            crew.order_all(Message("limit", {"step": step}))
+            self.run.allowed = step
+
+    def _answer(self, crew: Crew) -> None:
+        """Tell where the models are, once all have made the steps that they were allowed."""
+        give_up = time.monotonic() + _LONGEST_GOODBYE
+        self._states.clear()
+        is_asked = False
+        while len(self._states) < len(self.run.members):
+            if time.monotonic() > give_up or self.scheduler.is_unwanted(self.run):
+                return
+            if self.run.told_step == self.run.allowed and not is_asked:
+                crew.order_all(Message("present"))
+                is_asked = True
+            self._hear(crew.news(_LONGEST_WAIT))
+        self.scheduler.answer(self.run, [self._states[number] for number in sorted(self._states)])
+
+    def _hear(self, news: Iterable[Message]) -> bool:
+        """Make known what was told; whether anything was."""
+        has_heard = False
+        for message in news:
+            getattr(self, f"_on_{message.kind}")(message)
+            has_heard = True
+        return has_heard
+
+    # --- What processes tell, see `gpt.runs.trainer_process` --------------------------------------------------------
+
+    def _on_begun(self, message: Message) -> None:
+        self._digests[message.fields["number"]] = message.fields["digests"]
+        if len(self._digests) == len(self.run.members):
+            for seed in {member.seed for member in self.run.members}:
+                same_seed = [number for number, member in enumerate(self.run.members) if member.seed == seed]
+                digests = shared_digests([self._digests[number] for number in same_seed])
+                for number, digest in zip(same_seed, digests, strict=True):
+                    self.run.members[number].shared_digest = digest
+
+    def _on_told(self, message: Message) -> None:
+        member = self.run.members[message.fields["number"]]
+        self.scheduler.told(self.run, member, _news_of(message))
+
+    def _on_state(self, message: Message) -> None:
+        number = message.fields["number"]
+        member = self.run.members[number]
+        state = TrainingState(tensors=dict(message.tensors), **message.fields["state"])
+        digest = message.fields["told_batches_digest"]
+        self._states[number] = SavedMember(state, list(member.events), member.snapshots, digest)
+
+    def _on_left(self, message: Message) -> None:
+        """After its states, a process has nothing more to tell."""
+
+    def _on_diverged(self, message: Message) -> None:
+        self.scheduler.fail(self.run, f"Stopped: {message.fields['text']}.")
+
+    def _on_broke(self, message: Message) -> None:
+        self.scheduler.fail(self.run, f"This run broke ({message.fields['text']}); please train it again.")
 
 
-def shared_digests(models: Sequence[GPT2]) -> list[str]:
-    """For each model, the digest of the tensors that all of them have, by name and shape."""
-    tensors = [dict(model.named_parameters()) for model in models]
+def _news_of(message: Message) -> News:
+    snapshots: dict[int, dict[str, Tensor]] = {}
+    best: dict[str, Tensor] = {}
+    for path, tensor in message.tensors.items():
+        kind, _, name = path.partition("/")
+        if kind == "snapshot":
+            step, _, name = name.partition("/")
+            snapshots.setdefault(int(step), {})[name] = tensor
+        else:
+            best[name] = tensor
+    found = BestWeights(message.fields["best_step"], best) if best else None
+    return News(TrainEvent(**message.fields["event"]), message.fields["batches_digest"], snapshots, found)
+
+
+def shared_digests(models: Sequence[Mapping[str, str]]) -> list[str]:
+    """For each model, the digest of the tensors that all of them have, by name and shape.
+
+    Args:
+        models: of each, a digest of every tensor by its name, which begins with its shape.
+    """
     shared = [
         name
-        for name, tensor in tensors[0].items()
-        if all(name in other and other[name].shape == tensor.shape for other in tensors)
+        for name, digest in models[0].items()
+        if all(name in other and _shape_of(other[name]) == _shape_of(digest) for other in models)
     ]
-    return [_digest(model_tensors, shared) for model_tensors in tensors]
+    return [
+        hashlib.sha256("".join(name + model[name] for name in shared).encode()).hexdigest()[:16] for model in models
+    ]
 
 
-def _digest(tensors: Mapping[str, Tensor], names: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _shape_of(digest: str) -> str:
+    return digest.partition(" ")[0]
 
 
-def warm_up() -> None:
-    """Train a model of almost no size, so that the first visitor need not wait for what the first step loads."""
-    torch.set_num_threads(1)
-    corpus = Corpus.from_text("warm-up", "to be or not to be, " * 4)
-    model = GPT2(corpus.tokenizer.vocab_size, 8, 1, 8, 1, context_length=8)
-    training = TrainConfig(max_steps=1, batch_size=1, sample_length=1, device="cpu")
-    for _ in Trainer(model, corpus, training).events():
-        pass
+def _fields_of(state: TrainingState) -> dict[str, object]:
+    return {field.name: getattr(state, field.name) for field in fields(state) if field.name != "tensors"}

@@ -5,11 +5,10 @@ Thirty computations side by side would take no less time in all, and hold up eac
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 
-from gpt.runs.limits import Limits
+from gpt.costs.cores import usable_cores
 
 
 class Limiter:
@@ -47,5 +46,5 @@ class Limiter:
                 self._free += 1
 
 
-# Of this server: the cores that the trainers leave.
-COMPUTING = Limiter(max(1, (os.cpu_count() or 1) - Limits().workers))
+# Of this server. Trainer processes give way to it where they share a core.
+COMPUTING = Limiter(max(1, usable_cores() - 1))

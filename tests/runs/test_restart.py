@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -43,17 +44,22 @@ def told(events):
     return [(e.step, e.tokens, e.train_loss, e.validation_loss, e.learning_rate, e.sample) for e in events]
 
 
-def assert_as_undisturbed(run, expected):
+def assert_as_undisturbed(run, expected, wait_until):
     for member, (trainer, events) in zip(run.members, expected, strict=True):
         assert told(member.events) == told(events)
         assert member.best.step == trainer.best_step
-        ours = member.recording.trainer
-        pairs = [(member.best.weights, trainer.best_weights), (ours.average, trainer.average)]
-        pairs.append((dict(ours.model.named_parameters()), dict(trainer.model.named_parameters())))
+        wait_until(lambda member=member: member.saved, "the worker to hand it back")
+        tensors = member.saved.state.tensors.items()
+        present, average = (
+            {path.removeprefix(kind): tensor for path, tensor in tensors if path.startswith(kind)}
+            for kind in ("present/", "average/")
+        )
+        pairs = [(member.best.weights, trainer.best_weights), (average, trainer.average)]
+        pairs.append((present, dict(trainer.model.named_parameters())))
         for mine, theirs in pairs:
             assert mine.keys() == theirs.keys()
             assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
-        assert member.batches_digest == trainer.batches_digest
+        assert member.batches_digest == member.saved.state.batches_digest == trainer.batches_digest
         assert set(member.snapshots) == set(trainer.snapshots)
 
 
@@ -87,6 +93,7 @@ def close_in_the_middle(runs, folder, released):
     closing.start()
     with runs._lock:
         assert runs._lock.wait_for(lambda: runs._turns.is_closing, timeout=30)
+    time.sleep(0.2)  # so that whoever trains has heard of it
     released.set()
     closing.join(30)
     assert not closing.is_alive()
@@ -125,7 +132,7 @@ def test_a_run_in_training(moment, lab, request_for, corpus, hold_at, undisturbe
     behind = later.submit(request_for(max_steps=2, seed=5), corpus, "bob")
     wait_until(lambda: again.is_over and behind.is_over, "the run, and the one behind it")
     assert (again.state, behind.state) == ("done", "done")
-    assert_as_undisturbed(again, expected)
+    assert_as_undisturbed(again, expected, wait_until)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -156,7 +163,7 @@ def test_the_queue_and_what_is_paused(lab, request_for, corpus, hold_at, undistu
     others = [later.find(waiting[number].key) for number in (0, 2, 3)]
     wait_until(lambda: again.is_over and all(run.is_over for run in others), "those that waited")
     assert {again.state, *(run.state for run in others)} == {"done"}
-    assert_as_undisturbed(again, expected)
+    assert_as_undisturbed(again, expected, wait_until)
 
 
 def test_while_a_copy_waits(lab, request_for, corpus, hold_at, undisturbed, wait_until, tmp_path):
@@ -184,7 +191,7 @@ def test_while_a_copy_waits(lab, request_for, corpus, hold_at, undisturbed, wait
     later.restore(tmp_path)
     again = later.find(run.key)
     wait_until(lambda: again.is_over, "the end")
-    assert_as_undisturbed(again, expected)
+    assert_as_undisturbed(again, expected, wait_until)
 
 
 def test_a_run_whose_step_does_not_end_is_left_alone_and_said(lab, request_for, corpus, hold_at, tmp_path, caplog):

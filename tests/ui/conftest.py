@@ -10,6 +10,7 @@ import gradio as gr
 import pytest
 import torch
 from served import ANNA, BEN, controls, save_small_models, serve
+from trainer_threads import trainers_on_threads
 
 from gpt.runs.limits import Limits
 from gpt.runs.run import Run
@@ -35,15 +36,16 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_runs() -> Iterator[Callable[..., Runs]]:
     """`make_runs(**limits)`: an empty server's runs, closed after the test."""
-    made = []
+    made, trainers = [], trainers_on_threads()
 
     def make(**limits: Any) -> Runs:
-        made.append(Runs(Limits(**({"unwatched_seconds": 60.0} | limits))))
+        made.append(Runs(Limits(**({"unwatched_seconds": 60.0, "cores": 1, "workers": 1} | limits)), trainers))
         return made[-1]
 
     yield make
     for runs in made:
         runs.close()
+    trainers.close()
 
 
 @pytest.fixture
