@@ -24,10 +24,11 @@ class Row:
         measured: what exactly, in a sentence or a few; also which peer is missing, or what was not reached.
         ours, peer: the figures, medians over repeats; None where there is none.
         unit: of both.
-        ratio: what the goal is for; how many times better ours is, unless `measured` says otherwise.
-        spread: of the ratio over the repeats, as `gpt.costs.timing.spread`.
-        goal: what the ratio is to be; None where it is only to be known.
+        ratio: how many times better ours is, unless `measured` says otherwise.
+        spread: of the figure that the goal is for over the repeats, as `gpt.costs.timing.spread`.
+        goal: what that figure is to be; None where it is only to be known.
         aim: whether it is to be at least that, at most, or exactly.
+        goal_for: "ratio", or "ours" where there is no peer to be.
         more: further figures, by name.
     """
 
@@ -40,18 +41,19 @@ class Row:
     spread: float | None
     goal: float | None
     aim: str = "at least"
+    goal_for: str = "ratio"
     more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
-        """Whether the goal is "met" or "not met"; empty where there is no ratio."""
-        ratio = _finite(self.ratio)
-        if ratio is None or self.goal is None:
+        """Whether the goal is "met" or "not met"; empty where the figure it is for was not measured."""
+        figure = _finite(self.ours if self.goal_for == "ours" else self.ratio)
+        if figure is None or self.goal is None:
             return ""
         reached = {
-            "at least": ratio >= self.goal,
-            "at most": ratio <= self.goal,
-            "exactly": math.isclose(ratio, self.goal, rel_tol=1e-9),
+            "at least": figure >= self.goal,
+            "at most": figure <= self.goal,
+            "exactly": math.isclose(figure, self.goal, rel_tol=1e-9),
         }
         return "met" if reached[self.aim] else "not met"
 
@@ -123,12 +125,20 @@ def as_text(row: Row) -> str:
         row.name,
         _with_unit(row.ours, row.unit),
         _with_unit(row.peer, row.unit),
-        _with_spread(row.ratio, row.spread),
-        "" if row.goal is None else f"{_SIGNS[row.aim]} {row.goal:.3g}",
+        _with_spread(row.ratio, row.spread) if row.goal_for == "ratio" else "",
+        goal_text(row),
         row.verdict,
     ).rstrip()
     more = "".join(f"\n{name.replace('_', ' ')}: {_number(value)}" for name, value in row.more.items())
     return figures + "\n" + "\n".join(_indented(line) for line in (row.measured + more).splitlines())
+
+
+def goal_text(row: Row) -> str:
+    """What the goal is: ">= 2" for a ratio, "<= 2 s" for ours; empty where there is none."""
+    if row.goal is None:
+        return ""
+    unit = f" {row.unit}" if row.goal_for == "ours" else ""
+    return f"{_SIGNS[row.aim]} {row.goal:.3g}{unit}"
 
 
 def as_json_line(rows: Sequence[Row]) -> str:
