@@ -144,7 +144,7 @@ def _repeat(corpus: Corpus, setting: Setting, repeat: int, budget: Budget) -> di
         with _instead(name):
             runner.go_on(1 + tried)
     seconds = sum(runner.seconds for runner in runners.values()) - warm
-    steps = Sizes(tried, setting.turns * tried, recipe.max_steps).fitting(seconds, budget.left)
+    steps = Sizes(tried, 1 + tried + setting.turns, recipe.max_steps).fitting(seconds, budget.left)
     laps: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(1, setting.turns + 1):
         progress(f"choices: training {repeat + 1} of {setting.repeats}, turn {turn} of {setting.turns}")

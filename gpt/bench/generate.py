@@ -86,6 +86,7 @@ def _row(num_layers: int, num_heads: int, width: int, setting: Setting, budget: 
         peer=seconds.get("peer", []),
         goal=3,
         tokens=new_tokens,
+        is_smaller=new_tokens < FULL.new_tokens,
         more={
             "bare_share": statistics.median(in_pairs(seconds["bare"], seconds["ours"])),
             "bare_share_goal": GOAL_BARE_SHARE,

@@ -72,7 +72,6 @@ FULL = Setting()
 QUICK = Setting(look_every=10, most_windows=256, seconds=17, repeats=1, turns=6)
 
 _TRIED = 2  # steps, to see how long one takes
-_FEWEST = 6
 _NOT_LOOKED_AT = " Whether ours reaches that loss by then is measured in a whole run, without --quick."
 _WINDOWS_SO_FAR = 64  # that are read for the loss of a training that is not at its end
 
@@ -169,15 +168,17 @@ def _race(corpus: Corpus, setting: Setting, repeat: int, budget: Budget) -> Race
         for variant in GOALS
     }
     runners: dict[str, Runner | Peer] = {"peer": peer, **ours}
-    goals = {name: _steps_that_fit(runner, budget.left / len(runners)) for name, runner in runners.items()}
+    goals = {
+        name: _steps_that_fit(runner, setting.turns, budget.left / len(runners)) for name, runner in runners.items()
+    }
+    begun = {name: runner.step for name, runner in runners.items()}
     laps: dict[str, list[float]] = {name: [] for name in goals}  # seconds of a step, in each turn
     for turn in range(1, setting.turns + 1):
         progress(f"learn: race {repeat + 1} of {setting.repeats}, turn {turn} of {setting.turns}")
         for name, runner in runners.items():
             step, seconds = runner.step, runner.seconds
-            runner.go_on(
-                goals[name] * turn // setting.turns, look_every=setting.look_every, look_from=setting.look_from
-            )
+            until = begun[name] + (goals[name] - begun[name]) * turn // setting.turns
+            runner.go_on(until, look_every=setting.look_every, look_from=setting.look_from)
             if runner.step > step:
                 laps[name].append((runner.seconds - seconds) / (runner.step - step))
     target = _target(peer, setting)
@@ -190,11 +191,11 @@ def _race(corpus: Corpus, setting: Setting, repeat: int, budget: Budget) -> Race
     )
 
 
-def _steps_that_fit(runner: Runner | Peer, room: float) -> int:
-    """All steps of a training, or as many as about fit into the room, in seconds, by the first few."""
+def _steps_that_fit(runner: Runner | Peer, turns: int, room: float) -> int:
+    """All steps of a training, or as many as about fit into the room, in seconds, by the first few; some each turn."""
     tried = min(_TRIED, runner.config.max_steps)
     runner.go_on(tried)
-    sizes = Sizes(tried, min(_FEWEST, runner.config.max_steps), runner.config.max_steps)
+    sizes = Sizes(tried, tried + turns, runner.config.max_steps)
     return sizes.fitting(runner.seconds, 0.9 * room)
 
 

@@ -79,6 +79,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         peer=seconds["peer"],
         goal=4,
         tokens=setting.readers * new_tokens,
+        is_smaller=new_tokens < FULL.new_tokens,
     )
 
 

@@ -63,6 +63,7 @@ class Setting:
 FULL = Setting()
 QUICK = Setting(servers=1, repeats=2, seconds=34, most_seconds=60)
 
+FEWEST_SECONDS = 1.0  # of each run that are watched, however little time there is
 HANDS_OFF = "hands off"  # ends the name of a run that another visitor has started
 _OPENING = 6.0  # seconds in which so many pages are open, about
 
@@ -77,7 +78,7 @@ class Measured:
         command_lines: of the same models by the command line.
         alone, together: steps a second of the run watched by one, and by all sessions.
         gaps: the longest between two changes of any session's chart.
-        steps: of the whole run, and how many of them were timed, of all models.
+        beginnings: where whole runs did not fit, how many of how many steps were timed, of all models.
         moving: sessions whose chart moved.
     """
 
@@ -87,7 +88,7 @@ class Measured:
     alone: list[float] = field(default_factory=list)
     together: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
-    steps: list[tuple[int, int]] = field(default_factory=list)
+    beginnings: list[tuple[int, int]] = field(default_factory=list)
     moving: list[int] = field(default_factory=list)
 
 
@@ -111,7 +112,7 @@ def _measure(port: int, setting: Setting, server: int, budget: Budget, measured:
     ready = time.perf_counter() + setting.reading_seconds
     visitor = Visitor(port, most_seconds=setting.most_seconds)
     time.sleep(max(0.0, ready - time.perf_counter()))
-    window = max(1.0, (budget.left - _OPENING) / (3 * setting.repeats) - 1)
+    window = max(FEWEST_SECONDS, (budget.left - _OPENING) / (3 * setting.repeats) - 1)
     for repeat in range(setting.repeats):
         changes = setting.changes | {"Seed": 1337 + 2 * (server * setting.repeats + repeat)}
         controls = visitor.controls() | changes
@@ -121,12 +122,12 @@ def _measure(port: int, setting: Setting, server: int, budget: Budget, measured:
         sight = visitor.watch(watched, window)
         if not sight.changes:
             raise PageChanged(f"the run gave no point; the page said: {sight.said}")
+        steps = controls["Steps"] * len(sight.chart["series"])
         if sight.ended is None:
             visitor.press_stop(watched)
+            measured.beginnings.append((sight.changes[-1][1], steps))
         if repeat == 0:
             measured.first_points.append(sight.changes[0][0] - pressed)
-        steps = controls["Steps"] * len(sight.chart["series"])
-        measured.steps.append((steps, sight.changes[-1][1]))
         measured.runs.append(_whole(pressed, sight, steps))
         measured.alone.append(sight.steps_per_second)
         progress("page: the same by the command line")
@@ -245,9 +246,9 @@ def _watch_together(visitors: Sequence[Visitor], changes: dict[str, Any], window
 def _rows(measured: Measured, setting: Setting, trouble: str) -> Iterator[Row]:
     run = "The page's default run" + (f", with {setting.changes}" if setting.changes else "")
     extent = ""
-    if any(seen < steps for steps, seen in measured.steps):
-        seen = ", ".join(str(seen) for _, seen in measured.steps)
-        extent = f" EXTRAPOLATED to all {measured.steps[0][0]} steps of all models from the first {seen}."
+    if measured.beginnings:
+        seen, steps = ", ".join(str(seen) for seen, _ in measured.beginnings), measured.beginnings[0][1]
+        extent = f" EXTRAPOLATED to all {steps} steps of all models from the first {seen}."
     pressed = f"{setting.reading_seconds:.0f} s after a fresh server's page has answered"
     yield _row(
         "page.first_point",

@@ -28,7 +28,8 @@ class Row:
         spread: of the figure that the goal is for over the repeats, as `gpt.costs.timing.spread`.
         goal: what that figure is to be; None where it is only to be known.
         aim: whether it is to be at least that, at most, or exactly.
-        goal_for: "ratio", or "ours" where there is no peer to be.
+        goal_for: "ratio", or "ours" where there is no peer.
+        is_smaller: whether less was measured than the goal is for, so that it says nothing about the goal.
         more: further figures, by name.
     """
 
@@ -42,20 +43,28 @@ class Row:
     goal: float | None
     aim: str = "at least"
     goal_for: str = "ratio"
+    is_smaller: bool = False
     more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
-        """Whether the goal is "met" or "not met"; empty where the figure it is for was not measured."""
-        figure = _finite(self.ours if self.goal_for == "ours" else self.ratio)
+        """Whether the goal is "met" or "not met", or "not judged"; empty where the figure it is for is missing."""
+        figure = self.judged
         if figure is None or self.goal is None:
             return ""
+        if self.is_smaller:
+            return "not judged"
         reached = {
             "at least": figure >= self.goal,
             "at most": figure <= self.goal,
             "exactly": math.isclose(figure, self.goal, rel_tol=1e-9),
         }
         return "met" if reached[self.aim] else "not met"
+
+    @property
+    def judged(self) -> float | None:
+        """The figure that the goal is for; None where it is missing."""
+        return _finite(self.ours if self.goal_for == "ours" else self.ratio)
 
     def as_json(self) -> dict[str, float | None]:
         """The figures by name; what was not measured, or is no finite number, is None."""
@@ -71,6 +80,7 @@ def timed_row(
     peer: Sequence[float],
     goal: float,
     tokens: int | None = None,
+    is_smaller: bool = False,
     more: Mapping[str, float | None] | None = None,
 ) -> Row:
     """The row of some work that ours and the peer were timed at in turns.
@@ -88,6 +98,7 @@ def timed_row(
         ratio=statistics.median(ratios) if ratios else None,
         spread=spread(ratios),
         goal=goal,
+        is_smaller=is_smaller,
         more=more or {},
     )
 

@@ -77,7 +77,7 @@ def _against_full(setting: Setting, budget: Budget) -> Row:
 
     length, seconds = in_fitting_turns(reading, _sizes(setting), setting.repeats, "window.full", budget)
     measured = f"{_what(setting, length)} The peer is PyTorch's scaled_dot_product_attention without a window."
-    return _row("window.full", measured, seconds, goal=10)
+    return _row("window.full", measured, seconds, goal=10, is_smaller=length < FULL.length)
 
 
 def _against_mistral(setting: Setting, budget: Budget) -> Row:
@@ -101,7 +101,8 @@ def _against_mistral(setting: Setting, budget: Budget) -> Row:
         f"scaled_dot_product_attention with the dense mask that transformers makes for it; making the mask is not "
         f"counted."
     )
-    return _row("window.mistral", measured if "peer" in seconds else f"{measured}\n{MISSING}", seconds, goal=30)
+    measured = measured if "peer" in seconds else f"{measured}\n{MISSING}"
+    return _row("window.mistral", measured, seconds, goal=30, is_smaller=length < FULL.length)
 
 
 def _sizes(setting: Setting) -> Sizes:
@@ -110,7 +111,7 @@ def _sizes(setting: Setting) -> Sizes:
     return Sizes(tried=eighth, least=eighth, most=setting.length, step=eighth, power=2)
 
 
-def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float) -> Row:
+def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float, *, is_smaller: bool) -> Row:
     layers = in_pairs(seconds.get("peer's layer", []), seconds["our layer"])
     return timed_row(
         name,
@@ -118,6 +119,7 @@ def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float)
         ours=seconds["ours"],
         peer=seconds.get("peer", []),
         goal=goal,
+        is_smaller=is_smaller,
         more={"ratio_of_whole_layers": statistics.median(layers) if layers else None},
     )
 
