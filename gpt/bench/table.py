@@ -13,22 +13,22 @@ from typing import Any
 
 # What a row of the table says; a benchmark's row that is not here has no goal.
 MEANINGS = {
-    "learn.gpt2": "as soon at nanoGPT's loss, GPT-2",
-    "learn.rotary": "as soon at nanoGPT's loss, rotary",
-    "train.nanogpt": "tokens learned from per second, over nanoGPT's step",
-    "train.transformers": "tokens learned from per second, over transformers",
-    "generate.4x128": "tokens written per second, over transformers: 4 layers, 128 wide",
-    "generate.6x384": "tokens written per second, over transformers: 6 layers, 384 wide",
-    "window.full": "attention over a window of 128, as fast as full attention",
-    "window.mistral": "attention over a window of 128, as fast as transformers' Mistral",
-    "window.exponent": "power of the text's length that a window's cost grows with",
-    "cache": "bytes that full multi-head attention holds, over a rolling, grouped cache",
-    "start": "time until the page answers, over a page of Gradio alone",
-    "many": "thirty readers at once, over one after another",
-    "page.first_point": "seconds from Train to the first point",
-    "page.run": "time of the page's default run, over the command line",
-    "page.gap": "seconds between two changes of a chart, with 30 pages open, at most",
-    "page.steps": "training steps with 30 pages open, over one page",
+    "learn.gpt2": "GPT-2 to the loss that nanoGPT ends at: times as fast as nanoGPT",
+    "learn.rotary": "rotary positions to that loss: times as fast as nanoGPT",
+    "train.nanogpt": "training: tokens a second, times nanoGPT's",
+    "train.transformers": "training: tokens a second, times transformers'",
+    "generate.4x128": "writing, 4 layers, 128 wide: tokens a second, times transformers'",
+    "generate.6x384": "writing, 6 layers, 384 wide: tokens a second, times transformers'",
+    "window.full": "attention over a window of 128: times as fast as full attention",
+    "window.mistral": "attention over a window of 128: times as fast as transformers' Mistral",
+    "window.exponent": "attention over a window of 128: power of the length that its cost grows with",
+    "cache": "cache, rolling and grouped: times as small as that of full multi-head attention",
+    "start": "start of the page: times that of a page of Gradio alone",
+    "many": "thirty readers at once: times as fast as one after another",
+    "page.first_point": "page: seconds from Train to the first point",
+    "page.run": "page: seconds of its default run, times the command line's",
+    "page.gap": "page, 30 open: longest time without a change of a chart",
+    "page.steps": "page, 30 open: training steps a second, times those with one open",
 }
 
 
