@@ -26,8 +26,16 @@ def machine_text() -> str:
     return (
         f"CPU       {processor()}, {usable_cores()} cores, PyTorch with {threads_text()}\n"
         f"computes  with {instructions_text()}{', limited by ' if limits else ''}{' '.join(limits)}\n"
-        f"versions  {', '.join(versions)}"
+        f"versions  {', '.join(versions)}" + (f"\nBUSY      {busy}" if (busy := _busy_text()) else "")
     )
+
+
+def _busy_text() -> str:
+    """That other programs compute as well, where they do: threads that wait for each other then wait for them, too."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # of the last minute; Windows does not tell
+    if load < 0.5:
+        return ""
+    return f"with other programs, a load of {load:.1f} in the last minute: times on several threads say little"
 
 
 def instructions_text() -> str:

@@ -27,6 +27,12 @@ def test_the_machine_is_named(monkeypatch):
     assert installed("no-such-package-of-ours") == "missing"
 
 
+@pytest.mark.parametrize(("load", "is_said"), [(0.1, False), (1.84, True)])
+def test_a_machine_that_others_use_is_said_to_be_busy(monkeypatch, load, is_said):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    assert ("BUSY      with other programs, a load of 1.8" in machine_text()) == is_said
+
+
 @pytest.mark.parametrize(
     ("capability", "has_amx", "units", "said"),
     [
