@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gpt.bench import BENCHMARKS, measure
+from gpt.bench import BENCHMARKS
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
 from gpt.checkpoints.folder import read_description
 from gpt.checkpoints.listing import holds_checkpoint
@@ -196,6 +196,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "names", nargs="+", choices=(*BENCHMARKS, "all"), metavar="name", help="one of those below, or all"
     )
     bench.add_argument("--quick", action="store_true", help="less of everything, within two minutes for all")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also keep the rows, for `python -m gpt.bench.table`")
 
 
 def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -351,16 +352,10 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from gpt.bench.rows import as_json_line, as_text, table_head
-    from gpt.costs.machine import machine_text  # the rest of the benchmarks is loaded when one is run
+    from gpt.bench.report import report  # the benchmarks are loaded when one is run
 
-    print(f"{machine_text()}\n\n{table_head()}", flush=True)
     names = BENCHMARKS if "all" in options.names else dict.fromkeys(options.names)
-    rows = []
-    for row in measure(list(names), quick=options.quick):
-        rows.append(row)
-        print(as_text(row), flush=True)
-    print(as_json_line(rows))
+    report(list(names), quick=options.quick, file=options.json)
 
 
 # --- reproduce and verify -------------------------------------------------------------------------------------------

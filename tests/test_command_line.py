@@ -278,7 +278,8 @@ def test_bench_prints_a_table_and_a_line_of_json(monkeypatch, capsys):
     *table, line = printed.out.splitlines()
     assert json.loads(line)["cache"]["ratio"] == 4
     assert table[0].startswith("CPU ")
-    assert table[1].startswith("versions  Python ")
+    assert table[1].startswith("computes  with ")
+    assert table[2].startswith("versions  Python ")
     assert "cache 128 bytes 512 bytes 4 ± 0% = 4 met" in [" ".join(row.split()) for row in table]
     assert "bench: cache: " in printed.err
 
@@ -293,7 +294,7 @@ def test_bench_prints_a_table_and_a_line_of_json(monkeypatch, capsys):
 )
 def test_bench_runs_what_is_named(monkeypatch, capsys, arguments, names, quick):
     asked = []
-    monkeypatch.setattr("gpt.__main__.measure", lambda names, quick: asked.append((names, quick)) or [])
+    monkeypatch.setattr("gpt.bench.report.measure", lambda names, quick: asked.append((names, quick)) or [])
     assert main(["bench", *arguments]) == 0
     assert asked == [(names, quick)]
     assert capsys.readouterr().out.splitlines()[-1] == "{}"

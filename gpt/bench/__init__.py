@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 BENCHMARKS = {
     "learn": "seconds until the loss that nanoGPT's CPU recipe ends at",
     "choices": "what each choice of the default recipe gains",
-    "train": "tokens learned from per second, against transformers",
+    "train": "tokens learned from per second, against nanoGPT and transformers",
     "generate": "tokens written per second, against transformers",
     "window": "attention over a window, against full attention and transformers' Mistral",
     "cache": "bytes that a generation holds, against full multi-head attention",
     "start": "seconds until the page answers, against a page of Gradio alone",
     "many": "thirty readers at once, against one after another",
+    "page": "how soon and how fast the page trains, alone and with thirty pages open",
 }
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gpt.bench.peers import MISSING, gpt2_peer
 from gpt.bench.rows import Row, in_pairs, timed_row
-from gpt.bench.turns import in_turns, threads
+from gpt.bench.turns import Budget, Sizes, in_fitting_turns, threads
 from gpt.generation.stream import stream_tokens
 from gpt.model.config import GPTConfig, make_config
 from gpt.model.gpt2 import GPT2
@@ -29,52 +29,55 @@ class Setting:
     Attributes:
         sizes: layers, heads and width of each model.
         vocab_size: of all models; Tiny Shakespeare has 65 characters.
-        new_tokens: written in one repeat, from a prompt of one token, within a context of one more.
-        repeats: of all in turns.
-        most_seconds: after which no further repeat of a model is begun.
+        new_tokens: written in one repeat at most, from a prompt of one token, within a context of one more.
+        repeats: of all in turns, at most.
+        seconds: that all of it may take.
     """
 
     sizes: tuple[tuple[int, int, int], ...] = ((4, 4, 128), (6, 6, 384))
     vocab_size: int = 65
     new_tokens: int = 200
     repeats: int = 9
-    most_seconds: float = math.inf
+    seconds: float = math.inf
 
 
 FULL = Setting()
-QUICK = Setting(repeats=3, most_seconds=5)
+QUICK = Setting(repeats=3, seconds=8)
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     """The rows `generate.4x128` and `generate.6x384`, of one thread: small products are slower on two."""
+    budget = Budget(setting.seconds)
     with threads(1):
-        for size in setting.sizes:
-            yield _row(*size, setting)
+        for number, size in enumerate(setting.sizes):
+            yield _row(*size, setting, budget.part(1 / (len(setting.sizes) - number)))
 
 
-def _row(num_layers: int, num_heads: int, width: int, setting: Setting) -> Row:
-    name, new_tokens = f"generate.{num_layers}x{width}", setting.new_tokens
+def _row(num_layers: int, num_heads: int, width: int, setting: Setting, budget: Budget) -> Row:
+    name = f"generate.{num_layers}x{width}"
     config = make_config(
         "gpt2",
         setting.vocab_size,
         num_layers=num_layers,
         num_heads=num_heads,
         embed_size=width,
-        context_length=new_tokens + 1,
+        context_length=setting.new_tokens + 1,
     )
-    works: dict[str, Callable[[], object]] = {
-        "ours": _ours(GPT2.from_config(config), new_tokens),
-        "bare": _bare(config, new_tokens),
-    }
-    theirs = gpt2_peer(config)
-    if theirs is not None:
-        works["peer"] = _peer(theirs, new_tokens)
-    seconds = in_turns(works, setting.repeats, name, setting.most_seconds)
+    ours, theirs = GPT2.from_config(config), gpt2_peer(config)
+
+    def writing(new_tokens: int) -> dict[str, Callable[[], object]]:
+        works: dict[str, Callable[[], object]] = {"ours": _ours(ours, new_tokens), "bare": _bare(config, new_tokens)}
+        return works if theirs is None else works | {"peer": _peer(theirs, new_tokens)}
+
+    most = setting.new_tokens
+    sizes = Sizes(tried=min(10, most), least=min(20, most), most=most)
+    new_tokens, seconds = in_fitting_turns(writing, sizes, setting.repeats, name, budget)
     measured = (
         f"{new_tokens} tokens, the likeliest each time, after a prompt of one; one text, float32, 1 thread; "
         f"{num_layers} layers of {num_heads} heads, {width} wide. The peer is transformers' generate with its cache. "
         f"The bare linear layers are the products with GPT-2's matrices alone, one token at a time, on as many tokens; "
         f"ours is to reach a third of their speed."
+        + (f" (The goal is for {FULL.new_tokens} tokens.)" if new_tokens < FULL.new_tokens else "")
     )
     return timed_row(
         name,
@@ -83,6 +86,7 @@ def _row(num_layers: int, num_heads: int, width: int, setting: Setting) -> Row:
         peer=seconds.get("peer", []),
         goal=3,
         tokens=new_tokens,
+        is_smaller=new_tokens < FULL.new_tokens,
         more={
             "bare_share": statistics.median(in_pairs(seconds["bare"], seconds["ours"])),
             "bare_share_goal": GOAL_BARE_SHARE,

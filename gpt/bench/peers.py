@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -96,10 +96,3 @@ def mistral_peer(embed_size: int, num_heads: int, window_size: int, length: int)
         return read
 
     return MistralPeer(layer, call, attend)
-
-
-def pytorchs_muon(
-    matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float, *_: object
-) -> torch.optim.Muon:
-    """PyTorch's Muon, called as our `StackedMuon` is; it computes in bfloat16, in one process."""
-    return torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=True)

@@ -24,10 +24,12 @@ class Row:
         measured: what exactly, in a sentence or a few; also which peer is missing, or what was not reached.
         ours, peer: the figures, medians over repeats; None where there is none.
         unit: of both.
-        ratio: what the goal is for; how many times better ours is, unless `measured` says otherwise.
-        spread: of the ratio over the repeats, as `gpt.costs.timing.spread`.
-        goal: what the ratio is to be; None where it is only to be known.
+        ratio: how many times better ours is, unless `measured` says otherwise.
+        spread: of the figure that the goal is for over the repeats, as `gpt.costs.timing.spread`.
+        goal: what that figure is to be; None where it is only to be known.
         aim: whether it is to be at least that, at most, or exactly.
+        goal_for: "ratio", or "ours" where there is no peer.
+        is_smaller: whether less was measured than the goal is for, so that it says nothing about the goal.
         more: further figures, by name.
     """
 
@@ -40,20 +42,29 @@ class Row:
     spread: float | None
     goal: float | None
     aim: str = "at least"
+    goal_for: str = "ratio"
+    is_smaller: bool = False
     more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
-        """Whether the goal is "met" or "not met"; empty where there is no ratio."""
-        ratio = _finite(self.ratio)
-        if ratio is None or self.goal is None:
+        """Whether the goal is "met" or "not met", or "not judged"; empty where the figure it is for is missing."""
+        figure = self.judged
+        if figure is None or self.goal is None:
             return ""
+        if self.is_smaller:
+            return "not judged"
         reached = {
-            "at least": ratio >= self.goal,
-            "at most": ratio <= self.goal,
-            "exactly": math.isclose(ratio, self.goal, rel_tol=1e-9),
+            "at least": figure >= self.goal,
+            "at most": figure <= self.goal,
+            "exactly": math.isclose(figure, self.goal, rel_tol=1e-9),
         }
         return "met" if reached[self.aim] else "not met"
+
+    @property
+    def judged(self) -> float | None:
+        """The figure that the goal is for; None where it is missing."""
+        return _finite(self.ours if self.goal_for == "ours" else self.ratio)
 
     def as_json(self) -> dict[str, float | None]:
         """The figures by name; what was not measured, or is no finite number, is None."""
@@ -69,6 +80,7 @@ def timed_row(
     peer: Sequence[float],
     goal: float,
     tokens: int | None = None,
+    is_smaller: bool = False,
     more: Mapping[str, float | None] | None = None,
 ) -> Row:
     """The row of some work that ours and the peer were timed at in turns.
@@ -86,6 +98,7 @@ def timed_row(
         ratio=statistics.median(ratios) if ratios else None,
         spread=spread(ratios),
         goal=goal,
+        is_smaller=is_smaller,
         more=more or {},
     )
 
@@ -123,12 +136,20 @@ def as_text(row: Row) -> str:
         row.name,
         _with_unit(row.ours, row.unit),
         _with_unit(row.peer, row.unit),
-        _with_spread(row.ratio, row.spread),
-        "" if row.goal is None else f"{_SIGNS[row.aim]} {row.goal:.3g}",
+        _with_spread(row.ratio, row.spread) if row.goal_for == "ratio" else "",
+        goal_text(row),
         row.verdict,
     ).rstrip()
     more = "".join(f"\n{name.replace('_', ' ')}: {_number(value)}" for name, value in row.more.items())
     return figures + "\n" + "\n".join(_indented(line) for line in (row.measured + more).splitlines())
+
+
+def goal_text(row: Row) -> str:
+    """What the goal is: ">= 2" for a ratio, "<= 2 s" for ours; empty where there is none."""
+    if row.goal is None:
+        return ""
+    unit = f" {row.unit}" if row.goal_for == "ours" else ""
+    return f"{_SIGNS[row.aim]} {row.goal:.3g}{unit}"
 
 
 def as_json_line(rows: Sequence[Row]) -> str:

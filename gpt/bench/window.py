@@ -8,7 +8,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from gpt.bench.peers import MISSING, mistral_peer
 from gpt.bench.rows import Row, in_pairs, timed_row
-from gpt.bench.turns import in_turns, progress
+from gpt.bench.turns import Budget, Sizes, in_fitting_turns, in_turns, progress
 from gpt.costs.machine import threads_text
-from gpt.costs.timing import fitted_exponent, forward_and_backward, spread
+from gpt.costs.timing import fitted_exponent, forward_and_backward, seconds_of, spread
 from gpt.model.attention import MultiHeadSelfAttention
 from gpt.model.banded import banded_attention
 from gpt.model.positions import RotaryPositionalEncoding
@@ -34,13 +34,12 @@ class Setting:
     Attributes:
         embed_size, num_heads: of the attention layer.
         window_size: W.
-        length: T, the tokens of the one text that both peers read.
-        repeats: against full attention.
-        mistral_repeats: against Mistral's, which takes long.
+        length: T, the tokens of the one text that both peers read, at most.
+        repeats: against full attention and against Mistral's, at most.
         lengths: from which the exponent is fitted.
         full_lengths: from which that of full attention is, which takes longer.
-        exponent_repeats: how often all these lengths are read.
-        most_seconds: after which no further repeat for a row is begun.
+        exponent_repeats: how often all these lengths are read, at most.
+        seconds: that all of it may take; texts are halved until they fit.
     """
 
     embed_size: int = 128
@@ -48,64 +47,71 @@ class Setting:
     window_size: int = 128
     length: int = 8192
     repeats: int = 5
-    mistral_repeats: int = 3
     lengths: tuple[int, ...] = (1024, 2048, 4096, 8192, 16384)
     full_lengths: tuple[int, ...] = (1024, 2048, 4096, 8192)
     exponent_repeats: int = 5
-    most_seconds: float = math.inf
+    seconds: float = math.inf
 
 
 FULL = Setting()
-QUICK = Setting(
-    length=4096,
-    repeats=3,
-    mistral_repeats=2,
-    lengths=(1024, 2048, 4096, 8192),
-    full_lengths=(1024, 2048, 4096),
-    exponent_repeats=3,
-    most_seconds=6,
-)
+QUICK = Setting(repeats=3, exponent_repeats=3, seconds=10)
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     """The rows `window.full`, `window.mistral` and `window.exponent`."""
-    yield _against_full(setting)
-    yield _against_mistral(setting)
-    yield _growth(setting)
+    budget = Budget(setting.seconds)
+    yield _against_full(setting, budget.part(1 / 4))
+    yield _against_mistral(setting, budget.part(1 / 2))  # which takes long
+    yield _growth(setting, budget)
 
 
-def _against_full(setting: Setting) -> Row:
-    works = {
-        "ours": _attending(setting, partial(banded_attention, window_size=setting.window_size)),
-        "peer": _attending(setting, partial(F.scaled_dot_product_attention, is_causal=True)),
-        "our layer": forward_and_backward(_layer(setting, setting.window_size), _text(setting)),
-        "peer's layer": forward_and_backward(_layer(setting, None), _text(setting)),
-    }
-    seconds = in_turns(works, setting.repeats, "window.full", setting.most_seconds)
-    measured = f"{_what(setting)} The peer is PyTorch's scaled_dot_product_attention without a window."
-    return _row("window.full", measured, seconds, goal=10)
+def _against_full(setting: Setting, budget: Budget) -> Row:
+    def reading(length: int) -> dict[str, Callable[[], object]]:
+        one = replace(setting, length=length)
+        return {
+            "ours": _attending(one, partial(banded_attention, window_size=setting.window_size)),
+            "peer": _attending(one, partial(F.scaled_dot_product_attention, is_causal=True)),
+            "our layer": forward_and_backward(_layer(setting, setting.window_size), _text(one)),
+            "peer's layer": forward_and_backward(_layer(setting, None), _text(one)),
+        }
+
+    length, seconds = in_fitting_turns(reading, _sizes(setting), setting.repeats, "window.full", budget)
+    measured = f"{_what(setting, length)} The peer is PyTorch's scaled_dot_product_attention without a window."
+    return _row("window.full", measured, seconds, goal=10, is_smaller=length < FULL.length)
 
 
-def _against_mistral(setting: Setting) -> Row:
+def _against_mistral(setting: Setting, budget: Budget) -> Row:
     rotary = RotaryPositionalEncoding(setting.embed_size // setting.num_heads)
-    works = {
-        "ours": _attending(setting, partial(banded_attention, window_size=setting.window_size)),
-        "our layer": forward_and_backward(_layer(setting, setting.window_size, rotary), _text(setting)),
-    }
-    peer = mistral_peer(setting.embed_size, setting.num_heads, setting.window_size, setting.length)
-    if peer is not None:
-        works["peer"] = _attending(setting, peer.attend)
-        works["peer's layer"] = forward_and_backward(peer.layer, _text(setting), peer.call)
-    seconds = in_turns(works, setting.mistral_repeats, "window.mistral", setting.most_seconds)
+
+    def reading(length: int) -> dict[str, Callable[[], object]]:
+        one = replace(setting, length=length)
+        works: dict[str, Callable[[], object]] = {
+            "ours": _attending(one, partial(banded_attention, window_size=setting.window_size)),
+            "our layer": forward_and_backward(_layer(setting, setting.window_size, rotary), _text(one)),
+        }
+        peer = mistral_peer(setting.embed_size, setting.num_heads, setting.window_size, length)
+        if peer is not None:
+            works["peer"] = _attending(one, peer.attend)
+            works["peer's layer"] = forward_and_backward(peer.layer, _text(one), peer.call)
+        return works
+
+    length, seconds = in_fitting_turns(reading, _sizes(setting), setting.repeats, "window.mistral", budget)
     measured = (
-        f"{_what(setting)} The peer is what transformers' MistralAttention calls: PyTorch's "
+        f"{_what(setting, length)} The peer is what transformers' MistralAttention calls: PyTorch's "
         f"scaled_dot_product_attention with the dense mask that transformers makes for it; making the mask is not "
         f"counted."
     )
-    return _row("window.mistral", measured if peer is not None else f"{measured}\n{MISSING}", seconds, goal=30)
+    measured = measured if "peer" in seconds else f"{measured}\n{MISSING}"
+    return _row("window.mistral", measured, seconds, goal=30, is_smaller=length < FULL.length)
 
 
-def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float) -> Row:
+def _sizes(setting: Setting) -> Sizes:
+    """Lengths of a text that full attention reads, in steps of an eighth of the longest."""
+    eighth = setting.length // 8
+    return Sizes(tried=eighth, least=eighth, most=setting.length, step=eighth, power=2)
+
+
+def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float, *, is_smaller: bool) -> Row:
     layers = in_pairs(seconds.get("peer's layer", []), seconds["our layer"])
     return timed_row(
         name,
@@ -113,6 +119,7 @@ def _row(name: str, measured: str, seconds: dict[str, list[float]], goal: float)
         ours=seconds["ours"],
         peer=seconds.get("peer", []),
         goal=goal,
+        is_smaller=is_smaller,
         more={"ratio_of_whole_layers": statistics.median(layers) if layers else None},
     )
 
@@ -140,32 +147,33 @@ def _text(setting: Setting, length: int | None = None) -> Tensor:
     return torch.randn(1, setting.length if length is None else length, setting.embed_size)
 
 
-def _what(setting: Setting) -> str:
+def _what(setting: Setting, length: int) -> str:
     return (
         f"Forward and backward of attention, W = {setting.window_size}, from queries, keys and values of one text of "
-        f"{setting.length} tokens, {setting.num_heads} heads of {setting.embed_size // setting.num_heads}, float32, "
+        f"{length} tokens, {setting.num_heads} heads of {setting.embed_size // setting.num_heads}, float32, "
         f"{threads_text()}. A whole layer has linear maps beside it, the same for both."
-        + ("" if setting.length == FULL.length else f" (The goal is for {FULL.length} tokens.)")
+        + ("" if length == FULL.length else f" (The goal is for {FULL.length} tokens.)")
     )
 
 
 # --- How it grows ---------------------------------------------------------------------------------------------------
 
 
-def _growth(setting: Setting) -> Row:
-    windowed = {str(length): _reading(setting, length, setting.window_size) for length in setting.lengths}
-    full = {f"full {length}": _reading(setting, length, None) for length in setting.full_lengths}
-    seconds = in_turns(windowed | full, setting.exponent_repeats, "window.exponent", setting.most_seconds)
-    ours = _exponents(setting.lengths, [seconds[name] for name in windowed])
-    peer = _exponents(setting.full_lengths, [seconds[name] for name in full])
+def _growth(setting: Setting, budget: Budget) -> Row:
+    lengths, full_lengths = _lengths_that_fit(setting, budget)
+    windowed = {str(length): _reading(setting, length, setting.window_size) for length in lengths}
+    full = {f"full {length}": _reading(setting, length, None) for length in full_lengths}
+    seconds = in_turns(windowed | full, setting.exponent_repeats, "window.exponent", budget)
+    ours = _exponents(lengths, [seconds[name] for name in windowed])
+    peer = _exponents(full_lengths, [seconds[name] for name in full])
     progress("window.exponent: memory")
-    memory, _ = fitted_exponent(setting.lengths, [peak_bytes(work) for work in windowed.values()])
+    memory, _ = fitted_exponent(lengths, [peak_bytes(work) for work in windowed.values()])
     time = statistics.median(ours)
     measured = (
         f"p of time ~ T^p for forward and backward of the layer with W = {setting.window_size}, from T = "
-        f"{setting.lengths[0]} to {setting.lengths[-1]}; memory is p for the most bytes that it holds at once beside "
+        f"{lengths[0]} to {lengths[-1]}; memory is p for the most bytes that it holds at once beside "
         f"input and weights, as PyTorch's allocator counts them. The peer is full attention, up to T = "
-        f"{setting.full_lengths[-1]}. The ratio is the larger of our two exponents over 1, that of growth with the "
+        f"{full_lengths[-1]}. The ratio is the larger of our two exponents over 1, that of growth with the "
         f"length; lower is better. {threads_text()}."
     )
     return Row(
@@ -180,6 +188,19 @@ def _growth(setting: Setting) -> Row:
         aim="at most",
         more={"memory": memory},
     )
+
+
+def _lengths_that_fit(setting: Setting, budget: Budget) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Our lengths and full attention's, without the longest where these would take too long; three of each are kept."""
+    lengths, full_lengths = setting.lengths, setting.full_lengths
+    ours = statistics.median(seconds_of(_reading(setting, lengths[0], setting.window_size), 2)) / lengths[0]
+    full = statistics.median(seconds_of(_reading(setting, full_lengths[0], None), 2)) / full_lengths[0] ** 2
+    room = budget.left / (2 + setting.exponent_repeats)  # once to warm up, and once more for the memory
+    while ours * sum(lengths) + full * sum(length**2 for length in full_lengths) > room:
+        if max(len(lengths), len(full_lengths)) <= 3:
+            break
+        lengths, full_lengths = (some[: max(3, len(some) - 1)] for some in (lengths, full_lengths))
+    return lengths, full_lengths
 
 
 def _reading(setting: Setting, length: int, window_size: int | None) -> Callable[[], None]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from gpt.costs.machine import bfloat16_units
 from gpt.training.recipes import TrainConfig
 
 
@@ -24,11 +25,7 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies matrices in bfloat16 faster than in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # PyTorch keeps these two to itself, so they may go; without them, float32.
-        names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        return any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    return False
+    return device.type == "cpu" and bool(bfloat16_units())
 
 
 def learns_in_bfloat16(config: TrainConfig, device: torch.device) -> bool:
