@@ -111,7 +111,9 @@ def _about_the_training(
     if history:
         last = history[-1]
         trained = f"{last.step:,} steps, {last.tokens:,} tokens, {last.seconds:,.0f} s, seed {training.get('seed')}"
-        rows.append(("trained", trained))
+        threads = description.get("threads")  # not there in what an earlier version saved
+        on = f", on {threads} thread{'s' * (threads > 1)}" if threads else ""
+        rows.append(("trained", trained + on))
     if best is not None:
         windows = training.get("eval_windows") or "all"
         rows.append(

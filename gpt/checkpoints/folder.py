@@ -82,6 +82,7 @@ def save_checkpoint(
     training_state: TrainingState | None = None,
     result: Mapping[str, Any] | None = None,
     snapshots: Mapping[int, Mapping[str, Tensor]] | None = None,
+    threads: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a checkpoint into a folder, in one step as far as a reader can tell; it replaces an older one there.
@@ -90,7 +91,8 @@ def save_checkpoint(
 
     With a `training_state`, model.safetensors gets its best weights and training.safetensors the rest, whatever
     weights the model has at this moment. `result` is what `measured_result` gave, `snapshots` are weights by
-    step, and `dtype` is what model.safetensors is written in: float32, or float16 for half the size.
+    step, `threads` is how many it was trained on (another number rounds differently), and `dtype` is what
+    model.safetensors is written in: float32, or float16 for half the size.
 
     Raises:
         CheckpointError: something that is not a checkpoint lies in the folder's place, or a weight is not a finite
@@ -117,6 +119,7 @@ def save_checkpoint(
         "model": asdict(model.config),
         "training": None if train_config is None else asdict(train_config),
         "corpus": dict(corpus or {}),
+        "threads": threads,
         "progress": progress,
         "result": dict(result) | {"weights_sha256": hashlib.sha256(weights).hexdigest()} if result else None,
     }

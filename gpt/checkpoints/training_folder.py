@@ -217,6 +217,7 @@ def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None
         train_config=recording.trainer.config,
         corpus={"name": corpus.name, "sha256": corpus.sha256},
         snapshots=recording.trainer.snapshots,
+        threads=torch.get_num_threads(),
         **more,
     )
 

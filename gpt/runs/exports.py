@@ -117,6 +117,7 @@ def _write_model(run: Run, member: Member, folder: Path) -> Path:
             history=list(member.events),
             train_config=replace(run.request.training, seed=member.seed),
             corpus={"name": run.corpus.name, "sha256": run.corpus.sha256},
+            threads=run.layout[1] or None,
         )
         for file in sorted(checkpoint.iterdir()):
             archive.write(file, f"{name}/{file.name}")

@@ -12,10 +12,10 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from safetensors.torch import load, save
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LENGTHS = struct.Struct("<QQ")
 
@@ -42,7 +42,7 @@ def write_message(stream: BinaryIO, message: Message) -> None:
         OSError, ValueError: nobody reads there any more.
     """
     fields = json.dumps({"kind": message.kind, **message.fields}).encode()
-    tensors = save({name: tensor.contiguous() for name, tensor in message.tensors.items()}) if message.tensors else b""
+    tensors = _to_bytes(message.tensors) if message.tensors else b""
     stream.write(_LENGTHS.pack(len(fields), len(tensors)))
     stream.write(fields)
     stream.write(tensors)
@@ -62,4 +62,16 @@ def read_message(stream: BinaryIO) -> Message | None:
     if len(fields) < of_fields or len(tensors) < of_tensors:
         return None
     said = json.loads(fields)
-    return Message(said.pop("kind"), said, load(tensors) if tensors else {})
+    return Message(said.pop("kind"), said, _from_bytes(tensors) if tensors else {})
+
+
+def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    from safetensors.torch import save  # with PyTorch, which the processes are started before
+
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()})
+
+
+def _from_bytes(content: bytes) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    return load(content)

@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, BinaryIO, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from gpt.runs.messages import Message, read_message, write_message
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _ENDED = "the process that trained it was ended from outside, perhaps for want of memory"

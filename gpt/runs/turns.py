@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from gpt.costs.cores import spread
 from gpt.runs.copies import Question, present_of
@@ -20,9 +19,7 @@ from gpt.runs.limits import Limits
 from gpt.runs.request import RunRefused
 from gpt.runs.run import Member, News, Run, SavedMember
 from gpt.runs.states import RunState, transition
-
-if TYPE_CHECKING:
-    from gpt.runs.trainers import Trainers
+from gpt.runs.trainers import Trainers
 
 _log = logging.getLogger(__name__)
 _RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
@@ -120,8 +117,6 @@ class Turns:
         _workers().work(self, self._own_trainers())
 
     def _own_trainers(self) -> Trainers:
-        from gpt.runs.trainers import Trainers  # with PyTorch
-
         with self.lock:
             if self._trainers is None:
                 self._trainers = Trainers()
@@ -246,6 +241,7 @@ class Turns:
     def warm_up(self) -> None:
         """Load PyTorch here, and start the first trainer processes, so that the first visitor need not wait for it."""
         self._own_trainers().warm_up(min(2, self.limits.cores))
+        _workers()
 
     def close(self, runs: Sequence[Run], most_seconds: float) -> list[Run]:
         """Pause everything, and wait until the workers have gone home.

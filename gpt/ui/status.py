@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 
 _SECONDS_BETWEEN_LOOKS = 5
@@ -27,6 +28,11 @@ def add_status_page(demo: gr.Blocks, runs: Runs) -> None:
     demo.app.router.routes.insert(0, Route("/status", answer))  # before Gradio's own, which answers to any name
 
 
+def _layout(run: Run) -> str:
+    processes, threads = run.layout
+    return f"{processes} processes of {threads} threads" if processes else ""
+
+
 def status_page(runs: Runs) -> str:
     """The page as HTML, which reloads itself."""
     every = list(runs.all_runs())
@@ -38,13 +44,15 @@ def status_page(runs: Runs) -> str:
         ("runs remembered", len(every)),
         ("runs watched in the last minute", sum(now - run.lease.last_sign < 60 for run in every)),
         ("visitors with a run under way", len({run.owner for run in every if not run.is_over})),
+        ("cores for training", runs.limits.cores),
+        ("runs trained at the same time, at most", runs.limits.workers),
         ("memory of runs, by formula", f"{runs.bytes_of_runs() / 1e6:,.0f} MB"),
         ("of at most", f"{runs.limits.most_bytes / 1e6:,.0f} MB"),
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in numbers)
     under_way = "".join(
         f"<tr><td>{run.state}</td><td>{run.step:,} of {run.request.training.max_steps:,} steps</td>"
-        f"<td>{len(run.members)} models</td></tr>"
+        f"<td>{len(run.members)} models</td><td>{_layout(run)}</td></tr>"
         for run in every
         if not run.is_over
     )

@@ -27,6 +27,8 @@ from gpt.ui.watches import Watches
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 
 SECONDS_BETWEEN_UPDATES = 0.25
+_FULL_PACE = 12  # pages that watch a run at that pace; more of them are told a little less often
+_LOWEST_PACE = 0.4  # of it
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
 
@@ -101,7 +103,8 @@ class TrainHandlers:
                             return
                         shown, shown_state, idle = now, now[1], 0.0
                     is_behind_others = run.state == "waiting" and self.runs.place_in_queue(run)[0] > 0
-                    seconds = SECONDS_BETWEEN_UPDATES * (2 if is_behind_others else 1)
+                    pace = 0.5 if is_behind_others else max(_LOWEST_PACE, min(1.0, _FULL_PACE / run.lease.watchers))
+                    seconds = SECONDS_BETWEEN_UPDATES / pace
                     idle += seconds
                     await watch.sleep(seconds)
 
