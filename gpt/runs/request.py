@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gpt.costs.cores import spread, usable_cores
 from gpt.costs.formulas import parameter_count, training_bytes
 from gpt.model.config import GPTConfig, check_whole_number
 from gpt.runs.limits import Limits
@@ -63,21 +64,23 @@ class RunRequest:
     def held_bytes(self) -> int:
         """Memory the run's models take as long as it is remembered, about.
 
-        Float32 weights, the best and the average ones, gradients, optimizer, snapshots.
+        Float32 weights, the best and the average ones, gradients, optimizer, the best ones here, snapshots.
         """
-        copies = 1 + 2 + 1 + 2 + sum(is_snapshot_step(step) for step in range(self.training.max_steps + 1))
+        copies = 1 + 2 + 1 + 2 + 1 + sum(is_snapshot_step(step) for step in range(self.training.max_steps + 1))
         return self.seeds * sum(4 * copies * parameter_count(config) for _, config in self.models)
 
     @cached_property
     def working_bytes(self) -> int:
-        """Memory that training takes beside that, about: the step of one model at a time."""
+        """Memory that training takes beside that, about: a step of as many models as are trained side by side."""
         from gpt.training.devices import learns_in_bfloat16, pick_device  # with PyTorch, as below
 
         in_bfloat16 = learns_in_bfloat16(self.training, pick_device("cpu"))
         batch = self.training.batch_size
-        return max(
+        steps = [
             training_bytes(config, batch * config.context_length, in_bfloat16=in_bfloat16) for _, config in self.models
-        )
+        ]
+        side_by_side, _ = spread(self.seeds * len(steps), usable_cores())
+        return sum(sorted(self.seeds * steps, reverse=True)[:side_by_side])
 
     def check(self, limits: Limits) -> None:
         """Raise RunRefused unless this is within the limits."""

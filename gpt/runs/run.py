@@ -256,12 +256,27 @@ class Run:
         tokens = max(0, self.goal - self.step) * training.batch_size
         return sum(3 * flops_per_token(m.config) * tokens * m.config.context_length for m in self.members)
 
+    def seconds_per_step(self) -> float | None:
+        """How long a step of each of its models takes in all; None before all have told.
+
+        Some may take turns in a process. Processes work side by side, and none gets far ahead of the others, so the
+        slowest sets the pace.
+        """
+        speeds = [member.events[-1].tokens_per_second if member.events else 0.0 for member in self.members]
+        processes = self.layout[0]
+        if not processes or not all(speeds):
+            return None
+        tokens = [self.request.training.batch_size * member.config.context_length for member in self.members]
+        seconds = [some / speed for some, speed in zip(tokens, speeds, strict=True)]
+        return max(sum(seconds[number::processes]) for number in range(processes))
+
     def flops_per_second(self) -> float | None:
-        """How much arithmetic its models make on this machine, on average; None before all have told."""
+        """How much arithmetic its models make on this machine, all processes together; None before all have told."""
         speeds = [(m.config, m.events[-1].tokens_per_second) for m in self.members if m.events]
         if len(speeds) < len(self.members) or not all(speed for _, speed in speeds):
             return None
-        return sum(3 * flops_per_token(config) * speed for config, speed in speeds) / len(speeds)
+        average = sum(3 * flops_per_token(config) * speed for config, speed in speeds) / len(speeds)
+        return average * max(1, self.layout[0])
 
     def batches_digests(self) -> list[str]:
         """For each model, the digest of every batch it has learned from; equal at equal steps and seeds."""

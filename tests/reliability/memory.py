@@ -2,8 +2,8 @@
 
     python tests/reliability/memory.py [megabytes]
 
-Each runs in a process of its own, for three steps, within the limits of a laptop. Prints the most memory that the
-process took more than before, against what `RunRequest` said before anything was allocated, and their ratio: above 1
+Each runs on a server of its own, for three steps, within the limits of a laptop. Prints the most memory that the
+server and its trainer processes took more than before, against what `RunRequest` said before anything was allocated, and their ratio: above 1
 the lab takes in more than it has room for, and far below 1 it turns away what it could do. A number of megabytes makes
 the batch smaller until the lab reckons with at most that many.
 """
@@ -11,6 +11,7 @@ the batch smaller until the lab reckons with at most that many.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 from dataclasses import replace
@@ -54,10 +55,12 @@ def taken(variant: str, recipe: str, most_megabytes: float) -> tuple[float, floa
         corpus.sha256,
         TrainConfig(max_steps=2, batch_size=1, device="cpu"),
     )
+    runs._turns._own_trainers().warm_up(1)
     _finish(runs, small, corpus)  # what is loaded and kept at the first step of a process
     request = largest(variant, recipe, corpus, most_megabytes)
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+    for process in _processes():
+        (process / "clear_refs").write_text("5")  # the peak begins again
     _finish(runs, request, corpus)
     return _status("VmHWM") - before, (request.held_bytes + request.working_bytes) / 1e6
 
@@ -70,10 +73,26 @@ def _finish(runs: Runs, request: RunRequest, corpus: Corpus) -> None:
     assert run.state == "done", run.message
 
 
+def _processes() -> list[Path]:
+    """This one and those it has started."""
+    started = [path.parent for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == os.getpid()]
+    return [Path("/proc/self"), *started]
+
+
+def _parent(stat: Path) -> int | None:
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has just ended
+        return None
+
+
 def _status(name: str) -> float:
-    """Megabytes, of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(name))
+    """Megabytes, of all processes together."""
+    megabytes = 0.0
+    for process in _processes():
+        lines = (process / "status").read_text().splitlines()
+        megabytes += next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(name))
+    return megabytes
 
 
 def main() -> None:

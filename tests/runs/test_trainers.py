@@ -20,9 +20,11 @@ from gpt.runs import trainers as trainers_module
 from gpt.runs import workers
 from gpt.runs.limits import Limits
 from gpt.runs.messages import Message, read_message, write_message
+from gpt.runs.run import News, Run
 from gpt.runs.scheduler import Runs
 from gpt.runs.states import RunState
 from gpt.runs.trainers import TrainerProcess, Trainers
+from gpt.training.state import TrainEvent
 
 LONG = 20_000
 
@@ -256,3 +258,17 @@ def test_a_container_has_as_many_cores_as_it_may_use(tmp_path, monkeypatch, file
     monkeypatch.setattr(cores, "_CGROUP", tmp_path)
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert usable_cores() == expected
+
+
+def test_the_slowest_process_sets_the_pace(request_for, corpus):
+    run = Run(request_for("gpt2", "modern", "rotary", batch_size=2), corpus, "ada")
+    tokens = 2 * run.members[0].config.context_length
+    assert run.seconds_per_step() is None
+    for member, seconds in zip(run.members, (1.0, 2.0, 4.0), strict=True):
+        event = TrainEvent(1, tokens, seconds, 1.0, None, None, 0.1, tokens / seconds, None)
+        member.tell(News(event, "", {}, None))
+    paces = {}
+    for processes in (1, 2, 3):
+        run.layout = (processes, 1)
+        paces[processes] = run.seconds_per_step()
+    assert paces == {1: 7.0, 2: 5.0, 3: 4.0}  # model n in process n modulo their number

@@ -154,12 +154,11 @@ def _ordinal(place: int) -> str:
 
 def _pace(run: Run) -> tuple[float, float]:
     """Tokens per second of the whole run, and seconds left at that rate."""
-    speeds = [member.events[-1].tokens_per_second if member.events else 0.0 for member in run.members]
-    if not all(speeds):
+    seconds_per_step = run.seconds_per_step()
+    if seconds_per_step is None:
         return 0.0, math.inf
-    per_step = [run.request.training.batch_size * member.config.context_length for member in run.members]
-    seconds_per_step = sum(tokens / speed for tokens, speed in zip(per_step, speeds, strict=True))
-    return sum(per_step) / seconds_per_step, (run.goal - run.step) * seconds_per_step
+    per_step = sum(run.request.training.batch_size * member.config.context_length for member in run.members)
+    return per_step / seconds_per_step, (run.goal - run.step) * seconds_per_step
 
 
 def references(corpus: Corpus) -> list[dict[str, Any]]:
