@@ -3,9 +3,9 @@
     python tests/reliability/memory.py [megabytes]
 
 Each runs on a server of its own, for three steps, within the limits of a laptop. Prints the most memory that the
-server and its trainer processes took more than before, against what `RunRequest` said before anything was allocated, and their ratio: above 1
-the lab takes in more than it has room for, and far below 1 it turns away what it could do. A number of megabytes makes
-the batch smaller until the lab reckons with at most that many.
+server and its trainer processes took more than before, against what `RunRequest` said before anything was allocated,
+and their ratio: above 1 the lab takes in more than it has room for, and far below 1 it turns away what it could do. A
+number of megabytes makes the batch smaller until the lab reckons with at most that many.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _finish(runs: Runs, request: RunRequest, corpus: Corpus) -> None:
 
 
 def _processes() -> list[Path]:
-    """This one and those it has started."""
+    """Our own and those it has started."""
     started = [path.parent for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == os.getpid()]
     return [Path("/proc/self"), *started]
 
