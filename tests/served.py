@@ -197,11 +197,16 @@ def assert_same_weights(unpacked: torch.Tensor, weights: torch.Tensor) -> None:
 
 @contextmanager
 def serve(demo: gr.Blocks, **options: Any) -> Iterator[str]:
-    """Show the page as `demo.py` does, on a free port of this machine; gives its address."""
+    """Show the page as `demo.py` does, on a free port of this machine; gives its address.
+
+    Its trainer processes start with the first press, as most tests make none.
+    """
+    demo.runs.warm_up = lambda archive=None: None
     launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
     try:
         yield demo.local_url
     finally:
+        demo.runs.close()
         demo.close(verbose=False)
 
 

@@ -164,9 +164,9 @@ def test_a_process_that_answers_no_more_does_not_keep_the_server(
     server, processes, request_for, corpus, wait_until, monkeypatch
 ):
     monkeypatch.setattr(workers, "_LONGEST_GOODBYE", 0.5)
-    monkeypatch.setattr(workers, "_LONGEST_SILENCE", 6.0)
+    monkeypatch.setattr(workers, "_LONGEST_SILENCE", 4.0)
     runs = server()
-    for press in (runs.pause, runs.stop, lambda *_: None):
+    for press in (runs.pause, lambda *_: None):
         run = runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True)
         wait_until(lambda run=run: run.step > 0, "it to train")
         for process in at_work(processes):
