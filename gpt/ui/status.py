@@ -30,7 +30,9 @@ def add_status_page(demo: gr.Blocks, runs: Runs) -> None:
 
 def _layout(run: Run) -> str:
     processes, threads = run.layout
-    return f"{processes} processes of {threads} threads" if processes else ""
+    if not processes:
+        return ""
+    return f"{processes} process{'es' * (processes > 1)} of {threads} thread{'s' * (threads > 1)}"
 
 
 def status_page(runs: Runs) -> str:
