@@ -234,7 +234,7 @@ def _shows_life(path: Path, in_use: str) -> bool:
     """Whether a lock is touched while we watch it; whose clock is right does not matter."""
     first, give_up = _touched(path), time.monotonic() + _LONGEST_SILENCE
     _log.warning("%s by its lock; it may have ended, which %.0f s will show", in_use, _LONGEST_SILENCE)
-    while time.monotonic() < give_up:
+    while time.monotonic() < give_up:  # nothing tells us when another machine has touched a file, so we look
         time.sleep(min(0.25, _LONGEST_SILENCE / 10))
         touched = _touched(path)
         if touched != first:

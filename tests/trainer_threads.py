@@ -10,14 +10,24 @@ from gpt.runs.trainers import Trainers
 
 
 class TrainerThread:
-    """Speaks as a `gpt.runs.trainers.TrainerProcess` does, over pipes."""
+    """Speaks as a `gpt.runs.trainers.TrainerProcess` does, over pipes.
 
-    def __init__(self) -> None:
+    Args:
+        begins: when it obeys its first order, as a process that still loads PyTorch; None is at once.
+    """
+
+    def __init__(self, begins: threading.Event | None = None) -> None:
         reads_orders, writes_orders = os.pipe()
         reads_news, writes_news = os.pipe()
         self.orders, self.news = os.fdopen(writes_orders, "wb"), os.fdopen(reads_news, "rb")
         loop = TrainerLoop(os.fdopen(reads_orders, "rb"), os.fdopen(writes_news, "wb"))
-        self._thread = threading.Thread(target=loop.run, name="trainer", daemon=True)
+
+        def run() -> None:
+            if begins is not None:
+                begins.wait()
+            loop.run()
+
+        self._thread = threading.Thread(target=run, name="trainer", daemon=True)
         self._thread.start()
 
     def is_alive(self) -> bool:

@@ -111,7 +111,7 @@ def _measure(port: int, setting: Setting, server: int, budget: Budget, measured:
     """All that is measured in one server, which has just answered for the first time."""
     ready = time.perf_counter() + setting.reading_seconds
     visitor = Visitor(port, most_seconds=setting.most_seconds)
-    time.sleep(max(0.0, ready - time.perf_counter()))
+    time.sleep(max(0.0, ready - time.perf_counter()))  # as a person reads the page before pressing
     window = max(FEWEST_SECONDS, (budget.left - _OPENING) / (3 * setting.repeats) - 1)
     for repeat in range(setting.repeats):
         changes = setting.changes | {"Seed": 1337 + 2 * (server * setting.repeats + repeat)}

@@ -47,7 +47,7 @@ def served(program: Path, most_seconds: float) -> Iterator[tuple[float, int]]:
                 raise OSError(f"{program.name} ended with status {process.returncode} before its page answered")
             if time.perf_counter() - started > most_seconds:
                 raise TimeoutError(f"{program.name} has not answered on port {port} for {most_seconds:.0f} seconds")
-            time.sleep(0.005)
+            time.sleep(0.005)  # another program's port cannot be waited for
         yield time.perf_counter() - started, port
     finally:
         process.terminate()

@@ -64,8 +64,8 @@ def _save(run: Run, place: int, folder: Path) -> None:
     request, corpus = run.request, run.corpus
     if corpus.name not in CORPORA:
         (folder / "text.txt").write_text(corpus_text(corpus), encoding="utf-8", newline="")
-    for number, member in enumerate(run.members):
-        saved = member.saved
+    at_hand = [member.saved for member in run.members]  # looked up once: a process may just give back another
+    for number, (member, saved) in enumerate(zip(run.members, at_hand, strict=True)):
         if saved is not None:
             save_checkpoint(
                 folder / str(number),
@@ -86,10 +86,10 @@ def _save(run: Run, place: int, folder: Path) -> None:
         "owner": run.owner,
         "readers": sorted(run.readers),
         "goal": run.goal,
-        "layout": run.layout,
+        "threads": run.layout[1],
         "is_left_alone": run.lease.has_ended,
         "was_watched": run.lease.was_watched,
-        "batches_digests": run.batches_digests(),
+        "batches_digests": ["" if saved is None else saved.batches_digest for saved in at_hand],
         "shared_digests": [member.shared_digest for member in run.members],
     }
     (folder / "run.json").write_text(json.dumps(description), encoding="utf-8")  # last: without it there is no run
@@ -134,8 +134,7 @@ def _restored(folder: Path) -> Run:
     run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
     run.readers.update(description.get("readers", []))  # not there in an earlier version's
     run.goal = int(description["goal"])
-    processes, threads = description.get("layout", (1, 1))  # an earlier version had one thread
-    run.layout = int(processes), int(threads)
+    run.layout = (0, int(description.get("threads", 1)))  # an earlier version had one
     run.lease.has_ended = bool(description.get("is_left_alone"))
     run.lease.was_watched = bool(description.get("was_watched", True))
     digests = description.get("batches_digests") or [""] * len(run.members)  # not there in an earlier version's

@@ -82,8 +82,7 @@ class Member:
         best: the weights of its best evaluation; None before the first.
         batches_digest: of all batches it had learned from at its last event.
         shared_digest: of the starting values of the tensors that all models of this seed have in common.
-        saved: what its training goes on from, as long as no process has it. Only who holds the run touches it; see
-            `gpt.runs.turns`.
+        saved: what its training goes on from, until a process has gone on from it.
     """
 
     label: str
@@ -149,6 +148,7 @@ class Member:
             self.snapshots = {**self.snapshots, **news.snapshots}
         self.best = news.best or self.best
         self.batches_digest = news.batches_digest
+        self.saved = None  # not before: a process that still starts may be lost, or its server told to end
 
 
 class Run:
@@ -163,8 +163,7 @@ class Run:
         readers: the visitors who handed in the text it learns from; see `may_read`.
         goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
         allowed: the step up to which its processes train without asking, as long as a worker holds it.
-        layout: in how many processes it is trained, and on how many threads each; (0, 0) before its first turn. It
-            stays, as another number of threads rounds differently.
+        layout: in how many processes it is trained, and on how many threads each; (0, 0) before its first turn.
         lease: who watches it.
         version: grows whenever there is something new to see.
     """
@@ -214,6 +213,11 @@ class Run:
         """Whether its models are in memory: not as long as it waits for its first turn."""
         made = any(member.events or member.saved for member in self.members)
         return made or self.state is RunState.RUNNING
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether all is here that its training goes on from, and nothing of it in a process alone."""
+        return all(member.saved is not None or not member.events for member in self.members)
 
     @property
     def told_step(self) -> int:

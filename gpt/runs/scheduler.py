@@ -367,7 +367,7 @@ class Runs:
         from gpt.runs.archive import save_runs  # with PyTorch
 
         with self._lock:
-            late = [run for run in unfinished if run in self._turns.held]
+            late = [run for run in unfinished if run in self._turns.held and not run.is_at_hand]
             free = [run for run in unfinished if run not in late]
             self._turns.held.update(free)
         for run in late:

@@ -31,8 +31,8 @@ class TrainerLost(RuntimeError):
     """A trainer process has ended, or cannot be started, or does not answer; the message says which, in short."""
 
 
-class Trainer(Protocol):
-    """What carries a trainer: a process, or in tests a thread."""
+class Carrier(Protocol):
+    """What a trainer runs in: a process, or in tests a thread."""
 
     orders: BinaryIO
     news: BinaryIO
@@ -77,7 +77,7 @@ class TrainerProcess:
 
 @dataclass(eq=False)
 class _Hired:
-    trainer: Trainer
+    trainer: Carrier
     corpus_sha256: str = ""  # of the text it has
 
 
@@ -88,7 +88,7 @@ class Trainers:
         start: starts one.
     """
 
-    def __init__(self, start: Callable[[], Trainer] = TrainerProcess) -> None:
+    def __init__(self, start: Callable[[], Carrier] = TrainerProcess) -> None:
         self._start = start
         self._lock = threading.Lock()
         self._idle: list[_Hired] = []

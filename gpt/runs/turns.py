@@ -130,8 +130,8 @@ class Turns:
             if self.is_closing or run is None:
                 return None
             self.held.add(run)
-            if run.layout == (0, 0):
-                run.layout = spread(len(run.members), max(1, self.limits.cores // self.limits.workers))
+            share = max(1, self.limits.cores // self.limits.workers)
+            run.layout = spread(len(run.members), share, run.layout[1])
             if run.lease.watchers:
                 run.lease.renew()  # that it had to wait is not its watchers' fault
             self.move(run, RunState.RUNNING)

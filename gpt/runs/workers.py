@@ -123,8 +123,6 @@ class _Training:
                 "batches_digest": "" if saved is None else saved.batches_digest,
             }
             crew.order(number, Message("begin", said, {} if saved is None else saved.state.tensors))
-        for member in run.members:
-            member.saved = None  # from here on the processes have it
 
     def _allow(self, crew: Crew, step: int) -> None:
         """Let every model go on until it has told of this step; what was allowed before stays so."""

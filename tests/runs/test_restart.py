@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from trainer_threads import TrainerThread
 
 import gpt.training.evaluation
 import gpt.training.trainer
 from gpt import GPT2, Trainer
 from gpt.runs.request import RunRefused
 from gpt.runs.run import Run
+from gpt.runs.scheduler import Runs
+from gpt.runs.trainers import Trainers
 from gpt.runs.turns import Turns
 
 STEPS = {"max_steps": 8, "eval_interval": 4, "sample_length": 3, "ema_decay": 0.9}
@@ -204,6 +207,31 @@ def test_a_run_whose_step_does_not_end_is_left_alone_and_said(lab, request_for, 
     assert caplog.messages == [f"run {run.key} was not saved, because a step of it did not end in time"]
     assert list(tmp_path.iterdir()) == []
     released.set()
+
+
+def test_a_server_that_ends_while_its_processes_start_keeps_what_was_saved(
+    lab, request_for, corpus, undisturbed, wait_until, tmp_path, caplog
+):
+    request = request_for("gpt2", "modern", **STEPS)
+    expected = undisturbed(Run(request, corpus, ""))
+    first = lab()
+    run = first.submit(request, corpus, "ada")
+    wait_until(lambda: run.step >= 2, "some steps")
+    first.close(tmp_path / "1")
+    begins = threading.Event()
+    slow = Runs(first.limits, Trainers(lambda: TrainerThread(begins)))
+    slow.restore(tmp_path / "1")
+    fresh = slow.submit(request_for(seed=3, **STEPS), corpus, "bob")
+    wait_until(lambda: slow._turns.held, "the process to be hired")
+    slow.close(tmp_path / "2")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    later = lab()
+    later.restore(tmp_path / "2")
+    begins.set()
+    again, behind = later.find(run.key), later.find(fresh.key)
+    wait_until(lambda: again.is_over and behind.is_over, "both ends")
+    assert (again.state, behind.state) == ("done", "done")
+    assert_as_undisturbed(again, expected, wait_until)
 
 
 def test_what_a_closing_server_has_not_restored_yet_stays_for_the_next(lab, request_for, corpus, hold_at, tmp_path):

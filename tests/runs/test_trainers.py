@@ -239,6 +239,10 @@ def test_models_are_spread_over_the_cores(models, given, layout):
     assert spread(models, given) == layout
 
 
+def test_a_training_stays_with_its_number_of_threads():
+    assert [spread(4, given, 2) for given in (1, 2, 4, 16)] == [(1, 2), (1, 2), (2, 2), (4, 2)]
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
