@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from gpt.checkpoints.listing import TRAINED_MODELS
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, MOST_THREADS, Limits
 from gpt.runs.scheduler import Runs
 from gpt.ui import address
@@ -30,7 +31,6 @@ from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
-TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"
 _STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 

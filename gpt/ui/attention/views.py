@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt.costs.formulas import flops_per_token
+from gpt.figures.words import with_error
 from gpt.generation.sampling import next_token_probabilities
 from gpt.generation.stream import stream_tokens
 from gpt.interpret import (
@@ -283,9 +284,9 @@ def _state_view(state: _State, reference: _State, look: Look, likeliest: Sequenc
     loss = change = ""
     if len(look.ids) > 1:
         losses = state.losses(look)
-        loss = _with_error(*difference_and_error(losses, torch.zeros_like(losses)))
+        loss = _in_words(losses, torch.zeros_like(losses))
         if state is not reference:
-            change = _with_error(*difference_and_error(losses, reference.losses(look)), sign="+")
+            change = _in_words(losses, reference.losses(look), sign="+")
     return {
         "label": state.label,
         "note": state.ready.note,
@@ -298,14 +299,11 @@ def _state_view(state: _State, reference: _State, look: Look, likeliest: Sequenc
     }
 
 
+def _in_words(losses: Tensor, others: Tensor, sign: str = "") -> str:
+    mean, error = difference_and_error(losses, others)
+    return with_error(float(mean), float(error), sign)
+
+
 def _probability(ready: ReadyModel, probabilities: Tensor, token: str) -> float:
     """Of one token by its text; 0 if this model does not know it."""
     return 0.0 if ready.tokenizer.unknown_characters(token) else probabilities[ready.tokenizer.encode(token)[0]].item()
-
-
-def _with_error(mean: Tensor, error: Tensor, sign: str = "") -> str:
-    """A number with its standard error, and no more digits than that allows."""
-    if not math.isfinite(error):
-        return f"{mean:{sign}.2f}".replace("-", "−")
-    digits = min(4, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 3
-    return f"{mean:{sign}.{digits}f} ± {error:.{digits}f}".replace("-", "−")
