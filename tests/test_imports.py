@@ -18,7 +18,8 @@ LAYERS = (
     {"generation"},
     {"training", "interpret"},
     {"checkpoints", "figures"},
-    {"runs", "experiments"},
+    {"experiments"},
+    {"runs"},
     {"ui", "bench", "__main__"},
 )
 NOT_OF_EACH_OTHER = ({"ui"}, {"bench", "__main__"})
