@@ -277,6 +277,11 @@ def test_a_token_that_is_not_there_is_refused(attention_tab: AttentionHandlers) 
 # --- One head in numbers --------------------------------------------------------------------------------------------
 
 
+def vectors_in(packed: str, like: torch.Tensor) -> torch.Tensor:
+    """The vectors (T, head_dim) that were sent."""
+    return torch.from_numpy(np.frombuffer(base64.b64decode(packed), "<f4").copy()).view(like.shape)
+
+
 @pytest.mark.parametrize("name", ["shipped/gpt2", "shipped/sliding-window"])
 def test_one_head_in_numbers_is_the_models(attention_tab: AttentionHandlers, catalogue: Catalogue, name: str) -> None:
     _, _, looked = attention_tab.look(name, "", TEXT)
@@ -289,8 +294,8 @@ def test_one_head_in_numbers_is_the_models(attention_tab: AttentionHandlers, cat
         assert torch.equal(torch.tensor(shown[key]), numbers), key
     weights = torch.tensor(shown["weights"])
     torch.testing.assert_close(weights, attention_maps(ready.model, ids[None])[1, 0, 2, 20])
-    for key, vectors in (("keys", one.keys), ("values", one.values)):
-        assert np.array_equal(np.frombuffer(base64.b64decode(shown[key]), "<f4").reshape(vectors.shape), vectors)
+    assert torch.equal(vectors_in(shown["keys"], one.keys), one.keys)
+    assert torch.equal(vectors_in(shown["values"], one.values), one.values)
     assert [cause == "" for cause in shown["forbidden"]] == one.allowed.tolist()
     assert [score is None for score in shown["scores"]] == [cause != "" for cause in shown["forbidden"]]
     assert (shown["tokens"], shown["label"], shown["kv"]) == (list(TEXT), ready.label, None)
@@ -298,11 +303,18 @@ def test_one_head_in_numbers_is_the_models(attention_tab: AttentionHandlers, cat
 
 
 def test_a_head_that_is_shared_and_turned_says_so(
-    attention_tab: AttentionHandlers, finished: Callable[..., Run]
+    attention_tab: AttentionHandlers, catalogue: Catalogue, finished: Callable[..., Run]
 ) -> None:
     run = finished(variants=["modern"], num_kv_heads=1, window_size=4)
-    _, _, looked = attention_tab.look(f"run/{run.key}/0", "", TEXT)
+    name = f"run/{run.key}/0"
+    _, _, looked = attention_tab.look(name, "", TEXT)
     shown = json.loads(attention_tab.follow(looked, sent(layer=0, head=1, position=9)))
+    ready = catalogue.get(name)
+    one = head_in_numbers(ready.model, torch.tensor(ready.tokenizer.encode(TEXT)), 0, 1, 9)
+    assert torch.equal(vectors_in(shown["keys"], one.keys), one.keys)
+    assert not torch.equal(one.keys, one.keys_before)
+    for key, vector in (("before", one.query_before), ("query", one.query)):
+        assert torch.equal(torch.tensor(shown[key]), vector), key
     assert shown["kv"] == 0
     assert shown["angles"] == pytest.approx([9 * speed for speed in shown["speeds"]])
     assert shown["forbidden"] == ["window"] * 6 + [""] * 4 + ["future"] * (len(TEXT) - 10)
