@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_sampling import finished
+from running import finished
 
 from gpt.experiments import savings
 from gpt.experiments.conduct import conduct, make_setup
