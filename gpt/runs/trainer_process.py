@@ -184,7 +184,7 @@ class TrainerLoop:
     def _on_experiment(self, order: Message) -> None:
         said = order.fields
         torch.set_num_threads(said["threads"])
-        self._experiment = conduct(said["name"], make_setup(said["name"], said["setup"]))
+        self._experiment = _experiment(said["name"], said["setup"])
 
     # --- Training ---------------------------------------------------------------------------------------------------
 
@@ -243,6 +243,11 @@ class TrainerLoop:
             news |= {f"best/{name}": weight for name, weight in trainer.best_weights.items()}
         event = asdict(one.recording.history[-1])
         self._tell("told", news, number=one.number, event=event, batches_digest=digest, best_step=trainer.best_step)
+
+
+def _experiment(name: str, setup: Mapping[str, Any]) -> Generator[Progress, None, Result]:
+    """An experiment, whose setup is refused where it would begin."""
+    return (yield from conduct(name, make_setup(name, setup)))
 
 
 def tensor_digests(model: GPT2) -> dict[str, str]:
