@@ -21,6 +21,7 @@ from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
+from gpt.ui.components.experiment_board import experiment_board, experiment_board_value
 from gpt.ui.components.head_numbers import head_numbers, head_numbers_value
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
@@ -38,6 +39,7 @@ FACTORIES = {
     "attention_map": attention_map,
     "cost_bars": cost_bars,
     "cost_chart": cost_chart,
+    "experiment_board": experiment_board,
     "head_numbers": head_numbers,
     "head_table": head_table,
     "loss_chart": loss_chart,
@@ -315,6 +317,18 @@ def test_columns_are_given_as_they_are() -> None:
 # --- Costs ----------------------------------------------------------------------------------------------------------
 
 AXES = {"x": {"title": "T", "scale": "log", "ticks": [1, 2]}, "y": {"title": "ms", "scale": "log", "unit": "ms"}}
+
+
+def test_curves_of_an_experiment_look_like_their_variants() -> None:
+    curves = [{"label": str(n), "variant": v, "x": [1], "y": [None]} for n, v in enumerate(("gpt2", "other", "other"))]
+    result = {"charts": [{"title": HOSTILE[0], "curves": curves}], "sentences": HOSTILE}
+    sent = json.loads(experiment_board_value({"name": "x"}, result=result))["result"]
+    looks = [(curve["colour"], curve["others_before"]) for curve in sent["charts"][0]["curves"]]
+    assert looks == [("var(--variant-gpt2)", 0), ("var(--variant-other)", 0), ("var(--variant-other)", 1)]
+    assert len({curve["dash"] for curve in sent["charts"][0]["curves"]}) == 3
+    assert sent["sentences"] == HOSTILE
+    with pytest.raises(ValueError, match="JSON"):
+        experiment_board_value({"name": "x"}, share=float("nan"))
 
 
 def test_a_row_of_a_cost_chart_fits_its_columns() -> None:
