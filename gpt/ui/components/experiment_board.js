@@ -6,6 +6,7 @@ const HEARTBEAT_MS = 10000;
 const UNDER_WAY = ["waiting", "running", "paused"];
 
 const predictions = new Map(); // of each experiment and setup: { option, curve, isShown }
+const opened = addressFields(); // what the page was opened with; used up by the first value of that experiment
 const state = { value: null, drawing: null, shownResult: null, shownQuestion: null };
 
 // ---- the page's parts, made once ----
@@ -47,13 +48,13 @@ function placeOf({ question, setup }) {
 function predicted() {
   const place = placeOf(state.value);
   if (!predictions.has(place)) {
-    const fields = addressFields();
-    const isOfAddress = predictions.size === 0 && fields.get("experiment") === state.value.question.name;
+    const isOfAddress = opened.get("experiment") === state.value.question.name;
     predictions.set(place, {
-      option: isOfAddress ? fields.get("predicted") ?? "" : "",
-      curve: curveFromWords(isOfAddress ? fields.get("drawn") : ""),
+      option: isOfAddress ? opened.get("predicted") ?? "" : "",
+      curve: curveFromWords(isOfAddress ? opened.get("drawn") : ""),
       isShown: false,
     });
+    if (isOfAddress) opened.delete("experiment");
   }
   return predictions.get(place);
 }
@@ -222,13 +223,13 @@ function receive() {
 }
 
 function show(value) {
-  const isAnother = state.value !== null && placeOf(state.value) !== placeOf(value);
+  if (state.value !== null && opened.get("experiment") !== value.question.name) opened.delete("experiment");
+  const isAnother = state.value !== null && placeOf(state.value) !== placeOf(value) && !opened.has("experiment");
   state.value = value;
-  if (isAnother) {
-    const { option, curve } = predicted();
-    writeAddress({ predicted: option, drawn: curveInWords(curve) });
-  } else predicted();
-  if (root.offsetParent !== null) writeAddress(value.link); // not of a tab that is not open
+  const { option, curve } = predicted();
+  if (isAnother) writeAddress({ predicted: option, drawn: curveInWords(curve) });
+  const isOnItsWay = opened.has("experiment"); // the value that the address asks for
+  if (root.offsetParent !== null && !isOnItsWay) writeAddress(value.link); // not of a tab that is not open
   setText(asks, value.question.asks);
   setText(method, value.question.method);
   drawOptions();

@@ -101,6 +101,7 @@ class ExperimentHandlers:
             await watch.turn()
             run = self._find(watched)
             if run is None or watch.is_superseded:
+                yield gr.skip()  # of a stream that ends without a word, Gradio would show nothing
                 return
             shown, idle = "", 0.0
             with self.runs.inquiries.watching(run):

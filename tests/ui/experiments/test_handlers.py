@@ -33,7 +33,7 @@ def seen(tab: ExperimentHandlers, watched: str) -> list[dict[str, Any]]:
     """All boards that a page is shown until the experiment is over."""
 
     async def watch() -> list[dict[str, Any]]:
-        return [json.loads(board) async for board in tab.watch(watched)]
+        return [json.loads(board) async for board in tab.watch(watched) if isinstance(board, str)]
 
     return asyncio.run(watch())
 
