@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from gpt.runs.run import Run
+from gpt.runs.job import Job
 from gpt.runs.scheduler import Runs
 
 _SECONDS_BETWEEN_LOOKS = 5
@@ -28,7 +28,7 @@ def add_status_page(demo: gr.Blocks, runs: Runs) -> None:
     demo.app.router.routes.insert(0, Route("/status", answer))  # before Gradio's own, which answers to any name
 
 
-def _layout(run: Run) -> str:
+def _layout(run: Job) -> str:
     processes, threads = run.layout
     if not processes:
         return ""
@@ -44,6 +44,7 @@ def status_page(runs: Runs) -> str:
         ("runs in the queue", sum(run.state == "waiting" for run in every)),
         ("runs paused", sum(run.state == "paused" for run in every)),
         ("runs remembered", len(every)),
+        ("experiments in the queue or being made", len(runs.inquiries.under_way())),
         ("runs watched in the last minute", sum(now - run.lease.last_sign < 60 for run in every)),
         ("visitors with a run under way", len({run.owner for run in every if not run.is_over})),
         ("cores for training", runs.limits.cores),
@@ -57,6 +58,9 @@ def status_page(runs: Runs) -> str:
         f"<td>{len(run.members)} models</td><td>{_layout(run)}</td></tr>"
         for run in every
         if not run.is_over
+    ) + "".join(
+        f"<tr><td>{one.state}</td><td>experiment, {one.share:.0%} done</td><td></td><td>{_layout(one)}</td></tr>"
+        for one in runs.inquiries.under_way()
     )
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>GPT Lab: status</title>"

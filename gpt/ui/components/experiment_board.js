@@ -69,6 +69,7 @@ function keepPrediction() {
   const { option, curve } = predicted();
   writeAddress({ predicted: option, drawn: curveInWords(curve) });
   drawActions();
+  drawStatus();
 }
 
 function choose(name) {
