@@ -78,14 +78,14 @@ QUESTIONS: dict[str, Question] = {
     "break-it": Question(
         "Break it",
         "Take one part of GPT-2 away. What becomes of its loss?",
-        "Two models start from the same weights and learn from the same batches. One is GPT-2, the other lacks one "
-        "part. Both are measured on text they have not learned from; without the causal mask twice, once as it was "
-        "trained, and once when it may see only the past.",
+        "Two models start from the same weights and learn from the same batches. One is GPT-2, in the other one part "
+        "is broken. Both are measured on text they have not learned from; without the causal mask twice, once as it "
+        "was trained, and once when each character has to be foreseen from the text before it alone.",
         (
-            ("same", "It learns about as well."),
+            ("same", "It learns about as well, or better."),
             ("worse", "It learns, but less well."),
-            ("fails", "It hardly learns at all."),
-            ("cheats", "Its loss looks far better, and it cannot write."),
+            ("fails", "It learns no more than how frequent each character is, or diverges."),
+            ("cheats", "Its loss looks better, until it may see only the past."),
         ),
         (
             Control(
@@ -97,7 +97,7 @@ QUESTIONS: dict[str, Question] = {
                     ("no-positions", "no positions"),
                     ("no-residual-scaling", "residual layers not scaled down at the start"),
                     ("no-normalisation", "no layer norm"),
-                    ("post-norm", "layer norm after each block's sum (post-norm)"),
+                    ("post-norm", "layer norm after each sum (post-norm)"),
                     ("rate-times-ten", "learning rate ten times too high"),
                 ),
                 "no-mask",
