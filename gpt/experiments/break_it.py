@@ -10,7 +10,7 @@ twice: reading whole texts, as it was trained, and given only what stands before
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -30,6 +30,7 @@ from gpt.training.recipes import TrainConfig
 
 CHANGES: dict[str, str] = dict(QUESTIONS["break-it"].controls[0].choices)
 _ABOUT = 0.05  # nats per character: a difference below it counts as learning about as well
+_HEALTHY = "healthy GPT-2"
 _CONTEXT = 64
 _HEADS = 4
 _EVALUATIONS = 6  # while a model learns, after the one before its first step
@@ -179,7 +180,7 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
     for place, change in enumerate(("", setup.change)):
         course = _Course()
         for share in _learned(corpus, setup, change, windows, course):
-            yield Progress((place + share) / 2, f"training: {CHANGES[change] if change else 'healthy GPT-2'}")
+            yield Progress((place + share) / 2, f"training: {CHANGES[change] if change else _HEALTHY}")
         courses.append(course)
     healthy, broken = courses
     measures = _measures(setup, healthy, broken, _guesses(corpus, windows))
@@ -297,34 +298,39 @@ def _mean(name: str, losses: Tensor) -> Measure:
 
 
 def _charts(setup: Setup, healthy: _Course, broken: _Course, measures: Sequence[Measure]) -> tuple[Chart, ...]:
-    name = CHANGES[setup.change]
-    from_past = f"{name}, given only the past"
+    name, loss = CHANGES[setup.change], f"loss ({_UNIT})"
     found = {measure.name: measure for measure in measures}
-    uniform = (found["guess/uniform"].value, "any character alike")
-    curves = [_curve("healthy GPT-2", healthy.losses, "gpt2"), _curve(name, broken.losses)]
+    marks = ((found["guess/uniform"].value, "all characters alike"),)
+    curves = [_curve(_HEALTHY, healthy.losses, "gpt2"), _curve(name, broken.losses)]
     if broken.from_past:
-        curves.append(_curve(from_past, broken.from_past))
-    rows = {"healthy GPT-2": found["healthy/loss"], name: found["broken/loss"]}
-    if "broken/loss-from-past" in found:
-        rows[from_past] = found["broken/loss-from-past"]
-    known = {row: one for row, one in rows.items() if math.isfinite(one.value)}
-    final = Curve(
+        curves.append(_curve(f"{name}, given only the past", broken.from_past))
+    batches = tuple(
+        Curve(label, tuple(range(1, len(course.batches) + 1)), tuple(course.batches), variant=variant)
+        for label, course, variant in ((_HEALTHY, healthy, "gpt2"), (name, broken, "other"))
+    )
+    return (
+        Chart("Loss on text it has not learned from", "training step", loss, tuple(curves), y_marks=marks),
+        _final_chart(name, found, marks),
+        Chart("Loss on each batch, before it is learned from", "training step", loss, batches, y_marks=marks),
+    )
+
+
+def _final_chart(name: str, found: Mapping[str, Measure], marks: tuple[tuple[float, str], ...]) -> Chart:
+    """The losses after the last step, below each other, those that could be measured."""
+    rows = {
+        "healthy/loss": _HEALTHY,
+        "broken/loss": name,
+        "broken/loss-from-past": f"{name}, given only the past",
+        "guess/frequencies": "frequencies of characters",
+    }
+    known = {row: found[key] for key, row in rows.items() if key in found and math.isfinite(found[key].value)}
+    curve = Curve(
         "loss",
         tuple(float(place) for place in range(len(known))),
         tuple(one.value for one in known.values()),
         tuple(one.error for one in known.values()),
     )
-    frequencies = (found["guess/frequencies"].value, "frequencies only")
-    batches = tuple(
-        Curve(label, tuple(range(1, len(course.batches) + 1)), tuple(course.batches), variant=variant)
-        for label, course, variant in (("healthy GPT-2", healthy, "gpt2"), (name, broken, "other"))
-    )
-    loss = f"loss ({_UNIT})"
-    return (
-        Chart("Loss on text it has not learned from", "training step", loss, tuple(curves), y_marks=(uniform,)),
-        Chart("The same after the last step", "", loss, (final,), y_marks=(frequencies, uniform), rows=tuple(known)),
-        Chart("Loss on each batch, before it is learned from", "training step", loss, batches, y_marks=(uniform,)),
-    )
+    return Chart("The same after the last step", "", f"loss ({_UNIT})", (curve,), y_marks=marks, rows=tuple(known))
 
 
 def _curve(label: str, losses: Sequence[tuple[int, Tensor]], variant: str = "other") -> Curve:

@@ -260,12 +260,12 @@ def _lowest(result: Result) -> str:
     errors = f"(±: standard error over {lowest.of})"
     if _sign(ahead) > 0:
         return (
-            f"At {_BEYOND}, the lowest loss is that of the model with {first}: {lowest} {_UNIT} {errors}. "
-            f"Next is the one with {then}, {next_}: {ahead} higher on the same windows."
+            f"At {_BEYOND}, the lowest loss is that of {first}: {lowest} {_UNIT} {errors}. "
+            f"Next comes {then} with {next_}, {ahead} higher on the same windows."
         )
     return (
-        f"At {_BEYOND}, the two lowest losses are not told apart: with {first} {lowest} {_UNIT}, with {then} {next_} "
-        f"{errors}; their difference on the same windows is {ahead}."
+        f"At {_BEYOND}, the two lowest losses are not told apart: {first} has {lowest} {_UNIT}, {then} {next_} "
+        f"{errors}; the difference on the same windows is {ahead}."
     )
 
 

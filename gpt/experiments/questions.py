@@ -98,7 +98,7 @@ QUESTIONS: dict[str, Question] = {
                     ("no-residual-scaling", "residual layers not scaled down at the start"),
                     ("no-normalisation", "no layer norm"),
                     ("post-norm", "layer norm after each sum (post-norm)"),
-                    ("rate-times-ten", "learning rate ten times too high"),
+                    ("rate-times-ten", "learning rate ten times as high"),
                 ),
                 "no-mask",
             ),
