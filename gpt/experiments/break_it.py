@@ -67,7 +67,7 @@ class Setup:
         for name, least, most in (
             ("steps", 1, 300),
             ("batch_size", 1, 32),
-            ("num_layers", 1, 6),
+            ("num_layers", 1, 4),
             ("embed_size", 4, 128),
             ("windows", 2, 400),
         ):

@@ -64,10 +64,10 @@ class Setup:
 
     window_size: int = 16
     steps: int = 120
-    batch_size: int = 24
+    batch_size: int = 20
     num_layers: int = 3
     embed_size: int = 96
-    windows: int = 400
+    windows: int = 240
     seed: int = SEED
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Setup:
             ("window_size", 1, _TRAINED),
             ("steps", 1, 300),
             ("batch_size", 1, 32),
-            ("num_layers", 1, 6),
+            ("num_layers", 1, 4),
             ("embed_size", 8, 128),
             ("windows", 2, 400),
         ):
@@ -185,12 +185,16 @@ def _mean(name: str, losses: Tensor) -> Measure:
 def _charts(losses: Mapping[str, Tensor], measures: list[Measure]) -> tuple[Chart, ...]:
     loss = f"loss ({_UNIT})"
     found = {measure.name: measure for measure in measures}
+    curves = tuple(_by_position(*MODELS[name], losses[name]) for name in MODELS)
+    values = [y for curve in curves for y in curve.y if math.isfinite(y)]
     by_position = Chart(
         f"Loss by position, the mean of {_BIN} positions each",
         "position in the text",
         loss,
-        tuple(_by_position(*MODELS[name], losses[name]) for name in MODELS),
-        x_marks=((_TRAINED + 0.5, "end of the texts learned from"),),
+        curves,
+        # Room above the curves for what is written there.
+        y_range=(min(values), max(values) + (max(values) - min(values)) / 2) if values else None,
+        x_marks=((_TRAINED + 0.5, "length learned from"),),
     )
     rows = tuple(words for words, _ in MODELS.values())
     both = (_row_of_each(_WITHIN, "within", found), _row_of_each(_BEYOND, "beyond", found))
@@ -244,7 +248,7 @@ def sentences(result: Result) -> list[str]:
     changes = "; ".join(f"{MODELS[name][0]} {_change(result[f'{name}/change'])}" for name in _READ_ON)
     return [
         _lowest(result),
-        f"From {_WITHIN} to those: {changes}.",
+        f"Loss there, against {_WITHIN}: {changes}.",
         f"Learned positions end at the {_TRAINED}th; at {_WITHIN}, that model's loss is {result['learned/within']}.",
     ]
 
