@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpt.data.batches import BatchStream, validation_windows
+from gpt.data.batches import BatchStream
 from gpt.data.corpus import Corpus
-from gpt.experiments.learning import learn_batches, text_to_learn
+from gpt.experiments.learning import learn_batches, text_to_learn, unseen_windows
 from gpt.experiments.questions import QUESTIONS, SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
 from gpt.model.cache import LayerCache
@@ -79,7 +79,7 @@ class Setup:
         check_whole_number("seed", self.seed, minimum=0)
 
 
-QUICK = Setup(steps=40, batch_size=16, num_layers=2, embed_size=64, windows=24)
+QUICK = Setup(steps=30, batch_size=16, num_layers=2, embed_size=64, windows=16)
 
 
 class PostNormBlock(nn.Module):
@@ -158,24 +158,23 @@ class _Course:
 
     Attributes:
         batches: the training loss of each batch.
-        losses: (updates made, mean loss of each window (N,)) at every evaluation.
+        losses: (updates made, mean loss of each window (N,)) at every evaluation; NaN at the last one of a training
+            whose loss was no number any more.
         from_past: the same, given only what stands before each character; empty where the mask sees to that.
-        steps: updates until the end, or until the loss was no number any more.
-        has_diverged: whether it was that.
+        steps: updates made.
     """
 
     batches: list[float] = field(default_factory=list)
     losses: list[tuple[int, Tensor]] = field(default_factory=list)
     from_past: list[tuple[int, Tensor]] = field(default_factory=list)
     steps: int = 0
-    has_diverged: bool = False
 
 
 def run(setup: Setup) -> Generator[Progress, None, Result]:
     """Train the healthy model, then the broken one, and measure both on the same windows."""
     yield Progress(0.0, "reading the text")
     corpus = text_to_learn()
-    windows = _windows(corpus, setup.windows)
+    windows = unseen_windows(corpus, _CONTEXT, setup.windows)
     courses = []
     for place, change in enumerate(("", setup.change)):
         course = _Course()
@@ -185,13 +184,6 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
     healthy, broken = courses
     measures = _measures(setup, healthy, broken, _guesses(corpus, windows))
     return Result("break-it", vars(setup), measures, _charts(setup, healthy, broken, measures))
-
-
-def _windows(corpus: Corpus, most: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets (N, 64) of the text that is not learned from."""
-    pairs = list(validation_windows(corpus.validation_ids, _CONTEXT, most))
-    whole = [pair for pair in pairs if pair[0].shape[1] == _CONTEXT]
-    return torch.cat([inputs for inputs, _ in whole]), torch.cat([targets for _, targets in whole])
 
 
 def _learned(
@@ -211,7 +203,10 @@ def _learned(
         share = learning * step / setup.steps
         yield share
         if not math.isfinite(loss):  # what the weights from before this update gave
-            course.has_diverged = True
+            nothing = torch.full((len(windows[0]),), math.nan)
+            course.losses.append((course.steps, nothing))
+            if sees_future:
+                course.from_past.append((course.steps, nothing))
             return
         course.batches.append(loss)
         course.steps = step
@@ -219,7 +214,6 @@ def _learned(
             yield from (share for _ in _evaluated(model, windows, course))
             if sees_future and step < setup.steps:
                 yield from (share for _ in _evaluated_from_past(model, few, course))
-    course.has_diverged = not course.losses[-1][1].isfinite().all()
     if sees_future:
         yield from (learning + (1 - learning) * done for done in _evaluated_from_past(model, windows, course))
 
@@ -272,22 +266,12 @@ def _guesses(corpus: Corpus, windows: tuple[Tensor, Tensor]) -> list[Measure]:
 
 def _measures(setup: Setup, healthy: _Course, broken: _Course, guesses: Sequence[Measure]) -> tuple[Measure, ...]:
     plain = healthy.losses[-1][1]
-    measures = [
-        _mean("healthy/loss", plain),
-        Measure("broken/steps", broken.steps, unit="steps"),
-        *_compared("loss", None if broken.has_diverged else broken.losses[-1][1], plain),
-    ]
-    if setup.change == "no-mask":
-        is_known = broken.from_past and not broken.has_diverged
-        measures += _compared("loss-from-past", broken.from_past[-1][1] if is_known else None, plain)
+    measures = [_mean("healthy/loss", plain), Measure("broken/steps", broken.steps, unit="steps")]
+    for name, losses in (("loss", broken.losses), ("loss-from-past", broken.from_past)):
+        if losses:
+            last = losses[-1][1]
+            measures += [_mean(f"broken/{name}", last), _mean(f"difference/{name}", last - plain)]
     return (*measures, *guesses)
-
-
-def _compared(name: str, losses: Tensor | None, plain: Tensor) -> list[Measure]:
-    """A loss of the broken model, and how far it lies above the healthy one's on the same windows."""
-    if losses is None:
-        return [Measure(f"broken/{name}", math.nan, unit=_UNIT), Measure(f"difference/{name}", math.nan, unit=_UNIT)]
-    return [_mean(f"broken/{name}", losses), _mean(f"difference/{name}", losses - plain)]
 
 
 def _mean(name: str, losses: Tensor) -> Measure:
@@ -324,24 +308,17 @@ def _final_chart(name: str, found: Mapping[str, Measure], marks: tuple[tuple[flo
         "guess/frequencies": "frequencies of characters",
     }
     known = {row: found[key] for key, row in rows.items() if key in found and math.isfinite(found[key].value)}
-    curve = Curve(
-        "loss",
-        tuple(float(place) for place in range(len(known))),
-        tuple(one.value for one in known.values()),
-        tuple(one.error for one in known.values()),
-    )
+    curve = _dots("loss", range(len(known)), list(known.values()))
     return Chart("The same after the last step", "", f"loss ({_UNIT})", (curve,), y_marks=marks, rows=tuple(known))
 
 
 def _curve(label: str, losses: Sequence[tuple[int, Tensor]], variant: str = "other") -> Curve:
-    means = [_mean(label, one) for _, one in losses]
-    return Curve(
-        label,
-        tuple(float(steps) for steps, _ in losses),
-        tuple(one.value for one in means),
-        tuple(one.error for one in means),
-        variant,
-    )
+    return _dots(label, [steps for steps, _ in losses], [_mean(label, one) for _, one in losses], variant)
+
+
+def _dots(label: str, at: Sequence[int], means: Sequence[Measure], variant: str = "other") -> Curve:
+    errors = tuple(one.error for one in means)
+    return Curve(label, tuple(float(x) for x in at), tuple(one.value for one in means), errors, variant)
 
 
 def _judged(result: Result) -> str:
@@ -361,7 +338,8 @@ def answer(result: Result) -> str:
         return ""
     if not math.isfinite(loss.value):
         return "fails"
-    if _judged(result) != "loss" and _sign(difference) > 0 and _sign(result["difference/loss"]) < 0:
+    as_trained = result["difference/loss"]
+    if _sign(difference) > 0 and _sign(as_trained) < 0 and as_trained.value < -_ABOUT:  # two losses, so of no-mask
         return "cheats"
     if not is_above(result["guess/frequencies"], loss):
         return "fails"

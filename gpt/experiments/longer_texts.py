@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt.data.batches import BatchStream, validation_windows
+from gpt.data.batches import BatchStream
 from gpt.data.corpus import Corpus
-from gpt.experiments.learning import learn_batches, text_to_learn
+from gpt.experiments.learning import learn_batches, text_to_learn, unseen_windows
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
 from gpt.model.config import check_whole_number
@@ -64,7 +64,7 @@ class Setup:
 
     window_size: int = 16
     steps: int = 120
-    batch_size: int = 20
+    batch_size: int = 16
     num_layers: int = 3
     embed_size: int = 96
     windows: int = 240
@@ -87,7 +87,7 @@ class Setup:
         check_whole_number("seed", self.seed, minimum=0)
 
 
-QUICK = Setup(steps=20, batch_size=8, num_layers=2, embed_size=64, windows=60)
+QUICK = Setup(steps=15, batch_size=8, num_layers=2, embed_size=64, windows=30)
 
 
 def make_model(name: str, vocab_size: int, setup: Setup) -> GPT2:
@@ -112,7 +112,7 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
     """Train every model on short texts, and let it read long ones."""
     yield Progress(0.0, "reading the text")
     corpus = text_to_learn()
-    windows = _windows(corpus, setup.windows)
+    windows = unseen_windows(corpus, _LONGER, setup.windows)
     losses: dict[str, Tensor] = {}
     for place, (name, (words, _)) in enumerate(MODELS.items()):
         model = make_model(name, corpus.tokenizer.vocab_size, setup)
@@ -131,13 +131,6 @@ def _learned(model: GPT2, corpus: Corpus, setup: Setup) -> Generator[float, None
     batches = BatchStream(corpus.train_ids, setup.batch_size, _TRAINED, setup.seed, "random")
     recipe = TrainConfig(max_steps=setup.steps, batch_size=setup.batch_size)
     yield from (step / setup.steps for step, _ in learn_batches(model, batches.__getitem__, recipe))
-
-
-def _windows(corpus: Corpus, most: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets (N, 256) of the text that is not learned from."""
-    pairs = list(validation_windows(corpus.validation_ids, _LONGER, most))
-    whole = [pair for pair in pairs if pair[0].shape[1] == _LONGER]
-    return torch.cat([inputs for inputs, _ in whole]), torch.cat([targets for _, targets in whole])
 
 
 def _read(model: GPT2, inputs: Tensor, targets: Tensor, losses: list[Tensor]) -> Generator[float, None, None]:
@@ -245,7 +238,7 @@ def answer(result: Result) -> str:
 
 def sentences(result: Result) -> list[str]:
     """What was measured, in words."""
-    changes = "; ".join(f"{MODELS[name][0]} {_change(result[f'{name}/change'])}" for name in _READ_ON)
+    changes = "; ".join(f"{MODELS[name][0]}: {_change(result[f'{name}/change'])}" for name in _READ_ON)
     return [
         _lowest(result),
         f"Loss there, against {_WITHIN}: {changes}.",

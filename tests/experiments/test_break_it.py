@@ -187,6 +187,7 @@ def planted(loss: tuple[float, float], past: tuple[float, float] | None = None) 
         ([(0.1, 0.01), (6.0, 0.01)], "cheats", ["1.900 ± 0.010 lower", "4.000 ± 0.010 higher", "equally likely"]),
         ([(0.1, 0.01), (2.5, 0.01)], "cheats", ["0.500 ± 0.010 higher", "learned more than that"]),
         ([(0.1, 0.01), (1.9, 0.01)], "same", ["0.100 ± 0.010 lower"]),
+        ([(1.97, 0.01), (2.5, 0.01)], "worse", ["0.030 ± 0.010 lower", "about as well", "0.500 ± 0.010 higher"]),
         ([(2.0, 0.01), (2.5, 0.01)], "worse", ["not told apart", "0.500 ± 0.010 higher"]),
         ([(2.0, 0.01), (5.0, 0.01)], "fails", ["not told apart", "3.000 ± 0.010 higher"]),
     ],

@@ -136,8 +136,8 @@ def test_what_is_said_follows_from_the_losses(beyond, error, answer, words):
 
 def test_each_change_has_its_word():
     said = longer_texts.sentences(planted({"rotary": 3.0, "alibi": 1.8, "none": 2.05, "window": math.nan}))[1]
-    assert "rotary up by 1.00 ± 0.05; ALiBi down by 0.20 ± 0.05" in said
-    assert "no positions not measurably changed (0.05 ± 0.05); rotary with window not measured" in said
+    assert "rotary: up by 1.00 ± 0.05; ALiBi: down by 0.20 ± 0.05" in said
+    assert "no positions: not measurably changed (0.05 ± 0.05); rotary with window: not measured" in said
 
 
 @pytest.mark.parametrize(
