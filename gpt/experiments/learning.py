@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 from torch import Tensor
 
+from gpt.data.batches import validation_windows
 from gpt.data.corpora import CorpusUnavailable, load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.gpt2 import GPT2
@@ -64,6 +65,13 @@ def learn_batches(model: GPT2, draw: DrawBatch, config: TrainConfig) -> Iterator
             optimizer.zero_grad(set_to_none=True)
         yield step + 1, loss.item()
     model.eval()
+
+
+def unseen_windows(corpus: Corpus, length: int, most: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets (N, length) of the text that is not learned from: up to `most` windows, evenly spaced."""
+    pairs = validation_windows(corpus.validation_ids, length, most)
+    whole = [pair for pair in pairs if pair[0].shape[1] == length]  # the last one of the text may be shorter
+    return torch.cat([inputs for inputs, _ in whole]), torch.cat([targets for _, targets in whole])
 
 
 def text_of(corpus: str) -> str:

@@ -78,14 +78,14 @@ QUESTIONS: dict[str, Question] = {
     "break-it": Question(
         "Break it",
         "Take one part of GPT-2 away. What becomes of its loss?",
-        "Two models start from the same weights and learn from the same batches. One is GPT-2, the other lacks one "
-        "part. Both are measured on text they have not learned from; without the causal mask twice, once as it was "
-        "trained, and once when it may see only the past.",
+        "Two models start from the same weights and learn from the same batches. One is GPT-2, in the other one part "
+        "is broken. Both are measured on text they have not learned from; without the causal mask twice, once as it "
+        "was trained, and once when each character has to be foreseen from the text before it alone.",
         (
-            ("same", "It learns about as well."),
+            ("same", "It learns about as well, or better."),
             ("worse", "It learns, but less well."),
-            ("fails", "It hardly learns at all."),
-            ("cheats", "Its loss looks far better, and it cannot write."),
+            ("fails", "It learns no more than how frequent each character is, or diverges."),
+            ("cheats", "Its loss looks better, until it may see only the past."),
         ),
         (
             Control(
@@ -97,8 +97,8 @@ QUESTIONS: dict[str, Question] = {
                     ("no-positions", "no positions"),
                     ("no-residual-scaling", "residual layers not scaled down at the start"),
                     ("no-normalisation", "no layer norm"),
-                    ("post-norm", "layer norm after each block's sum (post-norm)"),
-                    ("rate-times-ten", "learning rate ten times too high"),
+                    ("post-norm", "layer norm after each sum (post-norm)"),
+                    ("rate-times-ten", "learning rate ten times as high"),
                 ),
                 "no-mask",
             ),
@@ -107,20 +107,21 @@ QUESTIONS: dict[str, Question] = {
     ),
     "longer-texts": Question(
         "Beyond the trained length",
-        "A model has learned from texts of 64 characters. How well does it read the 200th?",
+        "Models have learned from texts of 64 characters. Which of them reads the 200th best?",
         "Models that differ only in how they know positions learn from texts of 64 characters. Then each reads texts "
-        "four times as long, and its loss is measured at every position. Learned positions end at the 64th.",
+        "four times as long, and its loss is measured at every position; compared are positions 193 to 256. Learned "
+        "positions end at the 64th.",
         (
-            ("alibi", "ALiBi keeps its loss best."),
-            ("none", "The model without positions keeps its loss best."),
-            ("rotary", "Rotary positions keep their loss best."),
-            ("window", "Rotary positions with a window keep their loss best."),
+            ("alibi", "The one with ALiBi."),
+            ("none", "The one without positions."),
+            ("rotary", "The one with rotary positions."),
+            ("window", "The one with rotary positions and a window."),
         ),
         (
             Control("window_size", "Window", "Keys a query may see, of the model with one.", _named(8, 16, 32), 16),
             Control("steps", "Steps", "Updates of the weights, of each model.", _named(60, 120, 200), 120),
         ),
-        Drawing("rotary", (1, 256), (1.5, 5.0), "position in the text", "loss (nats per character)"),
+        Drawing("rotary", (1, 256), (1.5, 3.5), "position in the text", "loss (nats per character)"),
     ),
     "recall": Question(
         "Recall at a distance",
