@@ -127,12 +127,13 @@ QUESTIONS: dict[str, Question] = {
         "Recall at a distance",
         "A key and its value stand d tokens back. At the end, the key is asked for. Who still finds the value?",
         "Texts of random tokens hold one key with its value, d tokens before the end, where the key comes again and "
-        "the value has to follow. A model with full attention and one with a sliding window learn this at all "
-        "distances, and are tested on new texts at each.",
+        "the value has to follow; keys, values and the rest are tokens of three kinds. A model with full attention and "
+        "one with a sliding window learn this at all distances, and are tested on new texts at each.",
         (
             ("both", "Both find it at every distance."),
             ("window", "The window model finds it as far as one window, and no farther."),
-            ("reach", "The window model finds it farther than one window, as far as its layers reach."),
+            ("part", "The window model finds it farther than one window, but not as far as its layers reach."),
+            ("reach", "The window model finds it as far as its layers reach, and no farther."),
             ("neither", "Neither finds it reliably."),
         ),
         (
@@ -146,16 +147,30 @@ QUESTIONS: dict[str, Question] = {
         "Induction",
         "Random tokens, then the same again. What does a model need to foresee the second copy?",
         "Nothing in the first copy can be foreseen; in the second, everything: what followed this token the last time "
-        "follows again. Models of one and of two layers learn this. While they do, the loss on the second copy is "
-        "measured, and of every head the weight it puts on the token that followed last time (prefix match).",
+        "follows again. Models of one and of two layers learn this, from copies whose length varies unless it is set "
+        "to be the same. While they do, the loss on the second copy is measured, and of every head the weight it puts "
+        "on the token that followed last time (prefix match).",
         (
             ("two", "One layer cannot; two layers can."),
             ("one", "One layer is enough."),
             ("neither", "Neither learns it here."),
         ),
         (
-            Control("positions", "Positions", "How tokens know their places.", _named("learned", "rotary"), "rotary"),
-            Control("copy_length", "Length of a copy", "In tokens.", _named(12, 24, 32), 24),
+            Control(
+                "positions",
+                "Positions",
+                "How tokens know their places.",
+                (("alibi", "ALiBi"), ("learned", "learned"), ("rotary", "rotary")),
+                "alibi",
+            ),
+            Control("copy_length", "Length of a copy", "In tokens, of the longest.", _named(12, 24, 32), 24),
+            Control(
+                "lengths",
+                "Lengths",
+                "Whether a fixed distance leads back to the first copy.",
+                (("vary", "vary, from half of that"), ("same", "all the same")),
+                "vary",
+            ),
         ),
     ),
     "toy-tasks": Question(
