@@ -168,19 +168,25 @@ def test_a_second_ctrl_c_ends_at_once_with_the_last_save_whole(
 def test_a_checkpoint_from_before_goes_on(
     undisturbed: dict[str, Path], text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was saved after the evaluation of its step, said "accumulation", and less of its last update."""
+    """It was saved after the evaluation of its step, said "accumulation", and less of its updates."""
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_look", signalling(Trainer._look, signal.SIGINT, 4))
         assert train(text_file, out) == 130
     description = json.loads((out / "config.json").read_text())
+    since = ("gradient_norm", "validation_accuracy")
     description["training"]["accumulation"] = description["training"].pop("gradient_accumulation_steps")
-    for name in ("train_loss", "learning_rate"):
+    for name in ("train_loss", "learning_rate", "gradient_norm"):
         del description["progress"][name]
     (out / "config.json").write_text(json.dumps(description))
-    events = (undisturbed[""] / "history.jsonl").read_text().splitlines(keepends=True)
-    (out / "history.jsonl").write_text("".join(events[:5]))
+    events = [json.loads(line) for line in (undisturbed[""] / "history.jsonl").read_text().splitlines()]
+    before = [{key: value for key, value in event.items() if key not in since} for event in events[:5]]
+    (out / "history.jsonl").write_text("".join(json.dumps(event) + "\n" for event in before))
     assert train(text_file, out) == 0
+    told = load_checkpoint(out).history
+    assert [event.gradient_norm is None for event in told] == [event.step < 5 for event in told]
+    path = out / "history.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in [*events[:5], *map(dataclasses.asdict, told[5:])]))
     assert list(differences(out, undisturbed[""])) == []
 
 
