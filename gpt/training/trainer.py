@@ -313,7 +313,7 @@ class Trainer:
         return self.tokens / self.seconds if self.seconds else 0.0
 
     def _look(self, model: GPT2) -> tuple[float, float, float, str | None]:
-        """A model's validation loss, its standard error, its accuracy, and what it writes where the loss is a number."""
+        """A model's validation loss, its standard error, its accuracy, and what it writes if the loss is a number."""
         with self._interruptible():
             losses, hits = token_scores(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
         mean, error = mean_and_error(losses)

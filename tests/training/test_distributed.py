@@ -96,7 +96,8 @@ def assert_same_run(one: Path, other: Path, tolerance: float = 1e-4) -> None:
 @pytest.mark.parametrize("name", ["fifty steps", "all at once"])
 def test_two_processes_learn_what_one_does(results, corpus, name, kind):
     """With Muon, AdamW and clipping; all at once are the average, accumulation and checkpointed activations,
-    and there nothing is clipped."""
+    and there nothing is clipped.
+    """
     alone = losses(corpus, name)
     assert len(alone) == SETTINGS[name][1]["max_steps"] + 1
     for process in results:
