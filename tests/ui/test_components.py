@@ -20,6 +20,7 @@ from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
+from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.next_token import next_token
@@ -36,6 +37,7 @@ FACTORIES = {
     "attention_map": attention_map,
     "cost_bars": cost_bars,
     "cost_chart": cost_chart,
+    "diagnostics": diagnostics,
     "head_table": head_table,
     "loss_chart": loss_chart,
     "next_token": next_token,

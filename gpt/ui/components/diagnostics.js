@@ -27,6 +27,7 @@ const charts = make(page, "div", "charts");
 const norms = makeLineChart(charts, {
   title: "Gradient norm",
   explanation: "How large the gradient of each update is, over all weights together.",
+  name: "norm",
   yTitle: "norm, log scale",
   isLog: true,
   write: threeDigits,
@@ -37,6 +38,7 @@ const norms = makeLineChart(charts, {
 const shares = makeLineChart(charts, {
   title: "Right next tokens",
   explanation: "How often the token that follows is the one the model holds likeliest, in the validation windows.",
+  name: "share",
   yTitle: "share of tokens",
   isLog: false,
   write: (share) => (Number.isFinite(share) ? percent(share) : "–"),

@@ -44,9 +44,16 @@ function scoreInWords(score) {
 }
 
 // Early layers lie near the ink, later ones near the variant's colour: both stand out from the page.
-function shadeOf(layer) {
+function shaded(part, layer) {
   const share = heads.value.layers === 1 ? 100 : 15 + (85 * layer) / (heads.value.layers - 1);
-  return `color-mix(in oklab, ${heads.value.colour} ${share.toFixed(0)}%, var(--ink))`;
+  part.classList.add("shaded");
+  part.style.setProperty("--variant", heads.value.colour);
+  part.style.setProperty("--share", `${share.toFixed(0)}%`);
+  return part;
+}
+
+function shadedAsHead(part, number) {
+  return shaded(part, Math.floor(number / heads.value.heads));
 }
 
 // ---- drawing ----
@@ -79,8 +86,7 @@ function headPath(number) {
   const { x, y } = heads.frame;
   const { steps, values } = heads.value;
   const points = steps.map((step, place) => [x(step), values[place][number] === null ? NaN : y(values[place][number])]);
-  const line = shape("path", { class: "head", d: pathThrough(points) });
-  return coloured(line, shadeOf(Math.floor(number / heads.value.heads)));
+  return shadedAsHead(shape("path", { class: "head", d: pathThrough(points) }), number);
 }
 
 function drawHeads() {
@@ -102,7 +108,7 @@ function drawHeads() {
 function drawHeadLegend() {
   const entries = Array.from({ length: heads.value.layers }, (_, layer) => {
     const entry = node("span", "entry");
-    entry.append(swatchOf({ colour: shadeOf(layer) }), `layer ${layer + 1}`);
+    entry.append(shaded(swatchOf({ colour: "" }), layer), `layer ${layer + 1}`);
     return entry;
   });
   heads.legend.replaceChildren(...entries);
@@ -146,7 +152,7 @@ function drawHeadCursor() {
   layer.append(crosshairLine(frame, frame.x(step), held), line);
   if (score !== null) {
     const dot = shape("circle", { class: "dot", cx: frame.x(step), cy: frame.y(score), r: 4 });
-    layer.append(coloured(dot, shadeOf(Math.floor(at.head / value.heads))));
+    layer.append(shadedAsHead(dot, at.head));
   }
   tooltip.replaceChildren();
   const body = makeTable(tooltip, ["", value.name], "", headName(at.head));
@@ -180,8 +186,8 @@ function showHeads(answer, message, end) {
   setText(heads.yTitle, `↑ ${answer.name} (${answer.unit || "share of the weight"})`);
   const last = answer.values.at(-1);
   const best = last.reduce((found, score, number) => (score !== null && !(score <= last[found]) ? number : found), 0);
-  const about = `${heads.words.textContent} Highest at step ${grouped(answer.steps.at(-1))}: ${headName(best)}, ${scoreInWords(last[best])}.`;
-  heads.plot.setAttribute("aria-description", about);
+  const highest = `Highest at step ${grouped(answer.steps.at(-1))}: ${headName(best)}, ${scoreInWords(last[best])}.`;
+  heads.plot.setAttribute("aria-description", `${heads.words.textContent} ${highest}`);
   if (heads.at && heads.at.head >= last.length) lookAtHead(null, false);
   drawHeads();
 }

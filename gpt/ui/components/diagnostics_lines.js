@@ -1,4 +1,4 @@
-// A chart of one number by training step, a line for each variant. What a chart is about: { title, explanation, yTitle,
+// A chart of one number by training step, a line for each variant. What a chart is about: { title, explanation, name, yTitle,
 // isLog, write, tick, steps and numbers: the names of a curve's lists }; all curves have the same steps.
 
 function makeLineChart(parent, about) {
@@ -21,7 +21,8 @@ function stepsOf({ curves, about }) {
 }
 
 function rangeOf({ curves, about, limit }) {
-  const known = curves.flatMap((curve) => curve[about.numbers]).filter((number) => number !== null && (!about.isLog || number > 0));
+  const all = curves.flatMap((curve) => curve[about.numbers]);
+  const known = all.filter((number) => number !== null && (!about.isLog || number > 0));
   const wanted = about.isLog && limit > 0 && known.length ? [...known, limit] : known;
   return wanted.length ? [Math.min(...wanted), Math.max(...wanted)] : [0.1, 1];
 }
@@ -57,13 +58,14 @@ function drawLines(chart) {
   chart.frame = planLines(chart);
   const { x, y, xTicks, axis, left, right } = chart.frame;
   const yTicks = axis.ticks.map((tick) => ({ y: y(tick), words: about.tick(tick) }));
+  const below = xTicks.map((tick) => ({ x: x(tick), words: grouped(tick) }));
   const lines = curves.map((curve) => {
     const points = curve[about.steps].map((step, i) => [x(step), y(curve[about.numbers][i])]);
     const line = shape("path", { class: "curve", d: pathThrough(points), "stroke-dasharray": curve.dash || "none" });
     return coloured(shape("g", {}, line, ...(about.isLog ? [] : dotsAt(points))), curve.colour);
   });
   picture.replaceChildren(
-    shape("g", { class: "axes" }, ...axisParts(chart.frame, yTicks, xTicks.map((tick) => ({ x: x(tick), words: grouped(tick) })), "training step")),
+    shape("g", { class: "axes" }, ...axisParts(chart.frame, yTicks, below, "training step")),
     ...(about.isLog && limit > 0 ? limitParts(y(limit), left, right, limit) : []),
     ...lines,
     shape("g", { class: "cursor" }),
@@ -71,8 +73,9 @@ function drawLines(chart) {
   drawLinesCursor(chart);
   const isEmpty = !curves.some((curve) => curve[about.numbers].some((number) => number !== null));
   setText(chart.message, isEmpty ? "It will be drawn here, step by step." : "");
-  const ends = curves.map((curve) => `${curve.label}: ${about.write(curve[about.numbers].findLast((number) => number !== null))}.`);
-  chart.plot.setAttribute("aria-description", `${about.explanation} At the last step: ${ends.join(" ")}`);
+  const newest = (curve) => about.write(curve[about.numbers].findLast((number) => number !== null));
+  const ends = curves.map((curve) => `${curve.label}: ${newest(curve)}.`);
+  chart.plot.setAttribute("aria-description", `${about.explanation} The newest: ${ends.join(" ")}`);
   refreshFigures(chart, () => fillLineFigures(chart));
 }
 
@@ -119,7 +122,7 @@ function drawLinesCursor(chart) {
   if (tooltip.hidden) return;
   layer.append(crosshairLine(frame, frame.x(at), held));
   tooltip.replaceChildren();
-  const body = makeTable(tooltip, ["", about.yTitle], "", `step ${grouped(at)}`);
+  const body = makeTable(tooltip, ["", about.name], "", `step ${grouped(at)}`);
   for (const curve of curves) makeRow(body, [swatchOf(curve), curve.label], [about.write(curve[about.numbers][place])]);
   make(tooltip, "div", "hint", hintOf(held));
   placeBeside(tooltip, frame.x(at), chart.size.width, frame.top);
@@ -136,7 +139,7 @@ function fillLineFigures(chart) {
   if (!body || box.dataset.names !== names || body.children.length > steps.length) {
     box.dataset.names = names;
     box.replaceChildren();
-    body = makeTable(box, ["step", ...curves.map(({ label }) => label)], "numbers", about.yTitle);
+    body = makeTable(box, ["step", ...curves.map(({ label }) => label)], "numbers", about.name);
   }
   for (let i = body.children.length; i < steps.length; i += 1) {
     makeRow(body, grouped(steps[i]), curves.map((curve) => about.write(curve[about.numbers][i])));
