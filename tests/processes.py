@@ -34,7 +34,7 @@ SETTINGS: dict[str, tuple[float, dict[str, object]]] = {  # dropout, and the tra
         0.0,
         {
             **{"max_steps": 8, "eval_interval": 4, "sample_length": 0, "ema_decay": 0.6},
-            **{"gradient_accumulation_steps": 2, "checkpoint_activations": True},
+            **{"gradient_clip": 0.0, "gradient_accumulation_steps": 2, "checkpoint_activations": True},
         },
     ),
     "dropout": (0.3, {"max_steps": 3, "eval_interval": 3, "sample_length": 0}),
@@ -48,11 +48,14 @@ AVERAGING = {"ema_decay": 0.6, "sample_length": 8}  # the recipe of all runs of 
 
 
 def losses(corpus: Corpus, name: str, group: Group | None = None) -> list[list[float | str | None]]:
-    """Train by one of the `SETTINGS`; the train loss, the validation loss and the sample of every event."""
+    """Train by one of the `SETTINGS`; of every event the losses, the sample, the gradient's norm and the accuracy."""
     dropout, settings = SETTINGS[name]
     model = GPT2.from_config(GPTConfig(corpus.tokenizer.vocab_size, **SIZE, dropout=dropout))
     trainer = Trainer(model, corpus, TrainConfig(**STEADY, **settings), group)
-    return [[event.train_loss, event.validation_loss, event.sample] for event in trainer.events()]
+    return [
+        [event.train_loss, event.validation_loss, event.sample, event.gradient_norm, event.validation_accuracy]
+        for event in trainer.events()
+    ]
 
 
 def run_command(group: Group, *options: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from gpt.interpret.ablation import (
     next_token_losses,
 )
 from gpt.interpret.attention_maps import attention_maps
-from gpt.interpret.head_scores import MEASURES, HeadScores, Measure, score_heads
+from gpt.interpret.head_scores import MEASURES, HeadScores, Measure, repeated_tokens, score_heads
 from gpt.interpret.one_head import HeadInNumbers, head_in_numbers
 from gpt.interpret.receptive_field import influence, receptive_field
 from gpt.interpret.surprise import Reading, read_text
@@ -35,5 +35,6 @@ __all__ = [
     "next_token_losses",
     "read_text",
     "receptive_field",
+    "repeated_tokens",
     "score_heads",
 ]

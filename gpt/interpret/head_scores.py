@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from gpt.model.seeds import seeded_generator
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,21 @@ class HeadScores:
     queries: int
 
 
-def score_heads(weights: Tensor, allowed: Tensor, ids: Tensor) -> dict[str, HeadScores]:
-    """Score every head by all of `MEASURES`.
+def score_heads(
+    weights: Tensor, allowed: Tensor, ids: Tensor, keys: Iterable[str] = tuple(MEASURES)
+) -> dict[str, HeadScores]:
+    """Score every head by all of `MEASURES`, or by some.
 
     Args:
         weights: (num_layers, num_heads, T, T) attention weights of one text, as `attention_maps` gives them.
         allowed: (T, T) bool, the mask they were made with.
         ids: (T,) the text's token ids.
+        keys: of the measures wanted.
     """
     even = allowed.float() / allowed.sum(dim=-1, keepdim=True)  # (T, T)
     scored = {}
-    for key, measure in MEASURES.items():
+    for key in keys:
+        measure = MEASURES[key]
         chosen = torch.ones(len(ids), dtype=torch.bool)
         if measure.counted is None:
             scores, even_scores = _entropy(weights), _entropy(even)  # (L, H, T) and (T,)
@@ -133,3 +139,20 @@ def _means_and_errors(scores: Tensor) -> tuple[Tensor, Tensor]:
 def _entropy(weights: Tensor) -> Tensor:
     """Entropy in bits of each row of (..., T, T)."""
     return -(weights * weights.clamp(min=torch.finfo(weights.dtype).tiny).log2()).sum(dim=-1)
+
+
+def repeated_tokens(vocab_size: int, period: int, length: int, seed: int = 0) -> Tensor:
+    """Random tokens said again and again, (length,): what comes next, only what came before can tell.
+
+    On such a text a high prefix match shows an induction head (Olsson et al., 2022, https://arxiv.org/abs/2209.11895).
+
+    Args:
+        vocab_size: how many tokens there are to draw from; each is drawn once where these are enough.
+        period: after how many tokens they are said again.
+        length: of the text.
+        seed: of the draw.
+    """
+    generator = seeded_generator(seed, "repeated tokens")
+    passes = -(-period // vocab_size)
+    drawn = torch.cat([torch.randperm(vocab_size, generator=generator) for _ in range(passes)])[:period]
+    return drawn.repeat(-(-length // period))[:length]

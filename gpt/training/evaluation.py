@@ -34,15 +34,21 @@ def evaluate(model: GPT2, corpus: Corpus, *, most_windows: int | None = None) ->
 
 def token_losses(model: GPT2, ids: Tensor, *, most_windows: int | None = None) -> list[Tensor]:
     """The loss of every token of a text (N,), in nats, in the windows of `evaluate`: tensors of (windows, T)."""
-    losses = []
+    return token_scores(model, ids, most_windows=most_windows)[0]
+
+
+def token_scores(model: GPT2, ids: Tensor, *, most_windows: int | None = None) -> tuple[list[Tensor], list[Tensor]]:
+    """As `token_losses`, and of the same predictions whether no other token was likelier: bool, in the same shapes."""
+    losses, hits = [], []
     with evaluation_mode(model):
         config = model.config
         windows = validation_windows(ids, config.context_length, most_windows, vocab_size=config.vocab_size)
         for inputs, targets in windows:
-            logits = model(inputs.to(model.device))  # (B, T, vocab_size)
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten(), reduction="none")
-            losses.append(loss.view(targets.shape).cpu())
-    return losses
+            logits = model(inputs.to(model.device)).flatten(0, 1)  # (B * T, vocab_size)
+            following = targets.to(model.device).flatten()
+            losses.append(F.cross_entropy(logits, following, reduction="none").view(targets.shape).cpu())
+            hits.append((logits.argmax(dim=-1) == following).view(targets.shape).cpu())
+    return losses, hits
 
 
 def mean_and_error(losses: list[Tensor]) -> tuple[float, float]:
@@ -51,6 +57,11 @@ def mean_and_error(losses: list[Tensor]) -> tuple[float, float]:
     windows = torch.cat([loss.double().mean(dim=1) for loss in losses])
     error = (windows.std() / math.sqrt(len(windows))).item() if len(windows) > 1 else 0.0
     return mean, error
+
+
+def accuracy(hits: list[Tensor]) -> float:
+    """The share of hits among all tokens, from 0 to 1."""
+    return torch.cat([hit.flatten() for hit in hits]).double().mean().item()
 
 
 def sample(model: GPT2, corpus: Corpus, config: TrainConfig, after_each: Callable[[], None] = lambda: None) -> str:

@@ -22,6 +22,10 @@ class TrainEvent:
         learning_rate: of AdamW in this update.
         tokens_per_second: over the last few steps.
         sample: text written by the model, at evaluations.
+        gradient_norm: of the update that led to this step, over all weights and before clipping; None at step 0, where
+            it was not a finite number, and in what an earlier version told.
+        validation_accuracy: the share of tokens of the evaluated windows that the model holds likeliest (from 0 to 1),
+            where the validation loss was measured, else None; None in what an earlier version told.
     """
 
     step: int
@@ -33,6 +37,8 @@ class TrainEvent:
     learning_rate: float
     tokens_per_second: float
     sample: str | None
+    gradient_norm: float | None = None
+    validation_accuracy: float | None = None
 
 
 def best_event(events: Sequence[TrainEvent]) -> TrainEvent | None:
@@ -48,7 +54,8 @@ class TrainingState:
     Attributes:
         step, tokens, seconds, best_loss, best_step, batches_digest: as in `Trainer`.
         tensors: "present/...", "average/..." and "best/..." weights, "optimizer/..." memories, on the CPU.
-        train_loss, learning_rate: of the update that led to `step`, for its event; None and 0 before the first.
+        train_loss, learning_rate, gradient_norm: of the update that led to `step`, for its event; None, 0 and None
+            before the first.
     """
 
     step: int
@@ -60,3 +67,4 @@ class TrainingState:
     tensors: dict[str, Tensor] = field(repr=False)
     train_loss: float | None = None
     learning_rate: float = 0.0
+    gradient_norm: float | None = None

@@ -18,7 +18,7 @@ from gpt.data.corpus import Corpus
 from gpt.model.gpt2 import GPT2
 from gpt.model.seeds import derived_seed
 from gpt.training.devices import learns_in_bfloat16, pick_device, seeded_dropout
-from gpt.training.evaluation import mean_and_error, sample, token_losses
+from gpt.training.evaluation import accuracy, mean_and_error, sample, token_scores
 from gpt.training.group import Group
 from gpt.training.optimizers import build_optimizers
 from gpt.training.recipes import TrainConfig, rate_factor
@@ -119,6 +119,7 @@ class Trainer:
         self._is_snapshot_step = is_snapshot_step
         self._train_loss: float | None = None
         self._learning_rate = 0.0
+        self._gradient_norm: float | None = None
         self._recent_seconds: deque[float] = deque(maxlen=20)  # of the last updates
 
     def events(self) -> Iterator[TrainEvent]:
@@ -194,12 +195,13 @@ class Trainer:
         inputs, targets = self.batches[self.step]
         self.model.train()
         with self._dropout_stream(), self._interruptible():
-            train_loss = self.group.mean(self._learn(self.group.rows(inputs), self.group.rows(targets)))
+            loss = self._learn(self.group.rows(inputs), self.group.rows(targets))
+            norm = self._clip_gradients()
+            train_loss = self.group.mean(loss)  # only now this process waits for the device
         if not math.isfinite(train_loss):
             self.model.zero_grad(set_to_none=True)
             raise self._divergence(train_loss)
-        if self.config.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        gradient_norm = norm.item()
         factor = rate_factor(self.step, self.config)
         for optimizer in self.optimizers:  # from here on nobody asks whether to give up
             for group in optimizer.param_groups:
@@ -211,6 +213,7 @@ class Trainer:
         self.batches_digest = _chained_digest(self.batches_digest, inputs)
         self._follow_with_average()
         self._train_loss, self._learning_rate = train_loss, self.config.learning_rate * factor
+        self._gradient_norm = gradient_norm if math.isfinite(gradient_norm) else None
         self._recent_seconds.append(time.perf_counter() - started)
         self.seconds += self._recent_seconds[-1]
 
@@ -227,6 +230,15 @@ class Trainer:
                 loss.backward()
             total += loss.detach()
         return total
+
+    def _clip_gradients(self) -> Tensor:
+        """Clip the gradients where that is asked for; returns their norm before, a tensor of no dimensions."""
+        parameters = list(self.model.parameters())
+        if self.config.gradient_clip:
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        else:
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        return self.group.whole(norm)
 
     def _autocast(self) -> torch.autocast:
         """Linear layers in bfloat16 where that was chosen; attention and the rest choose for themselves."""
@@ -264,19 +276,20 @@ class Trainer:
     def _evaluated_event(self) -> TrainEvent:
         """Evaluate the present step, and keep its weights if they are the best so far."""
         with self._averaged():
-            loss, error, sample = self.group.ask_first(self.model, self._look)
+            loss, error, share, sample = self.group.ask_first(self.model, self._look)
         if not math.isfinite(loss):
             self.restore_best()
             raise self._divergence(loss)
         if loss < self.best_loss:
             weights = self.copy_of_weights()
             self.best_loss, self.best_step, self.best_weights = loss, self.step, weights
-        return self._event(validation_loss=loss, validation_error=error, sample=sample)
+        return self._event(loss, error, share, sample)
 
     def _event(
         self,
         validation_loss: float | None = None,
         validation_error: float | None = None,
+        validation_accuracy: float | None = None,
         sample: str | None = None,
     ) -> TrainEvent:
         return TrainEvent(
@@ -289,6 +302,8 @@ class Trainer:
             learning_rate=self._learning_rate,
             tokens_per_second=self._tokens_per_second(),
             sample=sample,
+            gradient_norm=self._gradient_norm,
+            validation_accuracy=validation_accuracy,
         )
 
     def _tokens_per_second(self) -> float:
@@ -297,13 +312,14 @@ class Trainer:
             return self._tokens_per_step * len(self._recent_seconds) / sum(self._recent_seconds)
         return self.tokens / self.seconds if self.seconds else 0.0
 
-    def _look(self, model: GPT2) -> tuple[float, float, str | None]:
-        """The validation loss of a model, its standard error, and what it writes where that is a number."""
+    def _look(self, model: GPT2) -> tuple[float, float, float, str | None]:
+        """A model's validation loss, its standard error, its accuracy, and what it writes if the loss is a number."""
         with self._interruptible():
-            losses = token_losses(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
+            losses, hits = token_scores(model, self.corpus.validation_ids, most_windows=self.config.eval_windows)
         mean, error = mean_and_error(losses)
         is_sampled = math.isfinite(mean) and self.config.sample_length
-        return mean, error, sample(model, self.corpus, self.config, self._give_up_if_wanted) if is_sampled else None
+        written = sample(model, self.corpus, self.config, self._give_up_if_wanted) if is_sampled else None
+        return mean, error, accuracy(hits), written
 
     def _divergence(self, loss: float) -> TrainingDiverged:
         return TrainingDiverged(
@@ -350,6 +366,7 @@ class Trainer:
             tensors,
             self._train_loss,
             self._learning_rate,
+            self._gradient_norm,
         )
 
     def load_state(self, state: TrainingState) -> None:
@@ -358,6 +375,7 @@ class Trainer:
         self.best_loss, self.best_step = state.best_loss, state.best_step
         self.batches_digest = state.batches_digest
         self._train_loss, self._learning_rate = state.train_loss, state.learning_rate
+        self._gradient_norm = state.gradient_norm
         self._recent_seconds.clear()
         groups: dict[str, dict[str, Tensor]] = {"present": {}, "average": {}, "best": {}}
         memories: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]

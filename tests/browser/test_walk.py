@@ -36,6 +36,7 @@ def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     sees_how_shipped_models_learned(visitor)
     trains_two_variants(visitor)
     reads_samples(visitor)
+    unfolds_diagnostics(visitor)
     run = comes_back_to_a_run_under_way(visitor)
     compares(visitor, run)
     steps_by_bars(visitor)
@@ -97,6 +98,29 @@ def reads_samples(visitor: Visitor) -> None:
     assert texts.first.inner_text() == newest
     panel.get_by_label("Next character after").fill(HOSTILE)
     expect(panel.locator(".guesses li .percent").first).to_contain_text("%")
+
+
+def unfolds_diagnostics(visitor: Visitor) -> None:
+    fold = visitor.page.locator(".diagnostics")
+    assert fold.locator(".plot path").count() == 0  # nothing is asked for, or drawn, while it is folded
+    fold.get_by_text("Diagnostics", exact=True).click()
+    expect(fold.locator(".plot path.curve[d^=M]")).to_have_count(2 * 2)
+    expect(fold.locator(".plot path.head[d^=M]")).to_have_count(2 * 2)
+    heads = fold.locator(".wide")
+    heads.get_by_label("Model").select_option("sliding-window")
+    heads.get_by_label("Score").select_option("prefix match")
+    expect(heads.locator(".explanation")).to_contain_text("random tokens, said again after 8")
+    plot = heads.locator(".plot")
+    plot.focus()
+    plot.press("ArrowLeft")
+    plot.press("ArrowDown")
+    expect(heads.locator(".tooltip")).to_contain_text("layer 1, head 2")
+    plot.press("Escape")
+    expect(heads.locator(".tooltip")).to_be_hidden()
+    fold.get_by_text("Figures", exact=True).first.click()
+    expect(fold.locator("tbody tr").first).to_be_visible()
+    visitor.looks_around("2-diagnostics")
+    fold.get_by_text("Diagnostics", exact=True).click()
 
 
 def comes_back_to_a_run_under_way(visitor: Visitor) -> str:

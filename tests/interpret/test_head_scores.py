@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from gpt import attention_maps
-from gpt.interpret import MEASURES, score_heads
+from gpt.interpret import MEASURES, repeated_tokens, score_heads
 
 # What a weight from query i on key j counts, by the definitions; entropy is no weighted sum.
 COUNTS = {
@@ -221,3 +221,32 @@ def test_heads_do_not_mix():
             for name in MEASURES:
                 assert_close(together[name].means[layer, head], alone[name].means[0, 0])
                 assert_close(together[name].errors[layer, head], alone[name].errors[0, 0])
+
+
+# --- On repeated tokens ---------------------------------------------------------------------------------------------
+
+
+def test_some_measures_are_those_of_all():
+    weights, ids = torch.randn(2, 3, 9, 9).masked_fill(~mask_of(9), -torch.inf).softmax(-1), torch.randint(4, (9,))
+    some = score_heads(weights, mask_of(9), ids, ["prefix", "entropy"])
+    assert list(some) == ["prefix", "entropy"]
+    for key, scores in some.items():
+        assert_close(scores.means, score_heads(weights, mask_of(9), ids)[key].means, equal_nan=True)
+
+
+@pytest.mark.parametrize(("vocab_size", "period", "length"), [(65, 8, 20), (8, 8, 8), (3, 7, 20), (5, 20, 12)])
+def test_repeated_tokens_come_again(vocab_size, period, length):
+    ids = repeated_tokens(vocab_size, period, length)
+    assert ids.shape == (length,)
+    assert torch.equal(ids[period:], ids[: max(0, length - period)])
+    assert len(set(ids.tolist())) == min(vocab_size, period, length)
+    assert torch.equal(ids, repeated_tokens(vocab_size, period, length))
+    assert vocab_size < 10 or not torch.equal(ids, repeated_tokens(vocab_size, period, length, seed=1))
+
+
+def test_an_induction_head_matches_every_prefix_of_repeated_tokens():
+    """A head that reads what followed its token a period before, as soon as there was one."""
+    ids = repeated_tokens(30, 6, 18)
+    weights = one_head([max(0, query - 5) if query >= 6 else 0 for query in range(18)])
+    scores = score_heads(weights, mask_of(18), ids, ["prefix"])["prefix"]
+    assert (scores.means.item(), scores.queries) == (1, 12)

@@ -53,6 +53,9 @@ def test_history_is_the_trainers_own_log(finished: Run, tmp_path: Path) -> None:
     for row, (member, event) in zip(rows, logged, strict=True):
         assert (row["model"], int(row["seed"]), int(row["step"])) == (member.label, member.seed, event.step)
         assert row["train_loss"] == ("" if event.train_loss is None else repr(event.train_loss))
+        assert row["gradient_norm"] == ("" if event.gradient_norm is None else repr(event.gradient_norm))
+        accuracy = event.validation_accuracy
+        assert row["validation_accuracy"] == ("" if accuracy is None else repr(accuracy))
         assert row["validation_loss"] == ("" if event.validation_loss is None else repr(event.validation_loss))
 
 

@@ -104,11 +104,11 @@ def close_in_the_middle(runs, folder, released):
 
 # Two models are trained, in turn, and evaluated at steps 0, 4 and 8.
 MOMENTS = {
-    "in the first evaluation": (gpt.training.trainer, "token_losses", 1),
-    "in the first evaluation of the second model": (gpt.training.trainer, "token_losses", 2),
-    "in a middle evaluation": (gpt.training.trainer, "token_losses", 4),
-    "in the last evaluation": (gpt.training.trainer, "token_losses", 5),
-    "in the very last evaluation": (gpt.training.trainer, "token_losses", 6),
+    "in the first evaluation": (gpt.training.trainer, "token_scores", 1),
+    "in the first evaluation of the second model": (gpt.training.trainer, "token_scores", 2),
+    "in a middle evaluation": (gpt.training.trainer, "token_scores", 4),
+    "in the last evaluation": (gpt.training.trainer, "token_scores", 5),
+    "in the very last evaluation": (gpt.training.trainer, "token_scores", 6),
     "in a sample": (gpt.training.evaluation, "stream_tokens", 3),
     "in the last sample": (gpt.training.evaluation, "stream_tokens", 6),
     "in the first step": (Trainer, "_learn", 1),

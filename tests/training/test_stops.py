@@ -176,17 +176,23 @@ def test_a_checkpoint_from_before_goes_on(
         patch.setattr(Trainer, "_look", signalling(Trainer._look, signal.SIGINT, 4))
         assert train(text_file, out) == 130
     description = json.loads((out / "config.json").read_text())
+    since = ("gradient_norm", "validation_accuracy")
     description["training"]["accumulation"] = description["training"].pop("gradient_accumulation_steps")
     del description["training"]["feed_forward_rate_multiple"]
-    for name in ("train_loss", "learning_rate"):
+    for name in ("train_loss", "learning_rate", "gradient_norm"):
         del description["progress"][name]
     (out / "config.json").write_text(json.dumps(description))
-    events = (through / "history.jsonl").read_text().splitlines(keepends=True)
-    (out / "history.jsonl").write_text("".join(events[:5]))
+    events = [json.loads(line) for line in (through / "history.jsonl").read_text().splitlines()]
+    before = [{key: value for key, value in event.items() if key not in since} for event in events[:5]]
+    (out / "history.jsonl").write_text("".join(json.dumps(event) + "\n" for event in before))
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_update", signalling(Trainer._update, signal.SIGINT, 5))
         assert train(text_file, out) == 130
     assert train(text_file, out) == 0  # and again, now that it was saved with all settings
+    told = load_checkpoint(out).history
+    assert [event.gradient_norm is None for event in told] == [event.step < 5 for event in told]
+    path = out / "history.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in [*events[:5], *map(dataclasses.asdict, told[5:])]))
     assert list(differences(out, through)) == []
     assert list(differences(out, undisturbed[""])) != []
 

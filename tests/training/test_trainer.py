@@ -24,7 +24,14 @@ RESUMED = {
 
 
 def losses_of(events):
-    return [(event.step, event.train_loss, event.validation_loss, event.learning_rate) for event in events]
+    """What is learned and measured, without the times."""
+    return [
+        (
+            *(event.step, event.train_loss, event.validation_loss, event.learning_rate),
+            *(event.gradient_norm, event.validation_accuracy),
+        )
+        for event in events
+    ]
 
 
 def assert_same_weights(first, second):
@@ -210,6 +217,8 @@ def test_events_tell_every_step(trainable, corpus, quick):
     assert all(len(event.sample) == 6 and event.sample[0] == "T" for event in events if event.sample)
     assert [event.tokens for event in events] == [step * 4 * 16 for step in range(8)]
     assert [event.train_loss is None for event in events] == [True] + [False] * 7
+    assert [event.gradient_norm is None for event in events] == [True] + [False] * 7
+    assert [event.step for event in events if event.validation_accuracy is not None] == [0, 3, 6, 7]
     assert all(before.seconds <= after.seconds for before, after in itertools.pairwise(events))
     assert all(event.tokens_per_second > 0 for event in events[1:])
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -267,6 +276,30 @@ def test_a_loss_that_is_no_number_is_noticed_between_evaluations(trainable, corp
     assert model.final_norm.weight.tolist() == [1.0] * 16
 
 
+@pytest.mark.parametrize("gradient_clip", [0.0, 0.01, 100.0])
+def test_the_norm_is_of_all_gradients_before_clipping(trainable, corpus, quick, gradient_clip):
+    """The square root of the sum of the squares of every derivative, by hand, of the first two updates."""
+    settings = {"precision": "float32", "gradient_accumulation_steps": 2, "gradient_clip": gradient_clip}
+    trainer = Trainer(trainable(), corpus, quick(max_steps=2, **settings))
+    expected, told = [], []
+    events = trainer.events()
+    for step in range(3):
+        if step < 2:
+            copy = trainable()
+            copy.load_state_dict(trainer.model.state_dict())
+            copy(*trainer.batches[step])[1].backward()
+            expected.append(math.sqrt(sum((p.grad.double() ** 2).sum().item() for p in copy.parameters())))
+        told.append(next(events).gradient_norm)
+    assert told == [None, pytest.approx(expected[0], rel=1e-5), pytest.approx(expected[1], rel=1e-5)]
+
+
+def test_a_norm_beyond_all_numbers_is_not_told(trainable, corpus, quick, monkeypatch):
+    """What is told can be compared, and written as JSON that every program reads."""
+    trainer = Trainer(trainable(), corpus, quick(max_steps=1))
+    monkeypatch.setattr(trainer, "_clip_gradients", lambda: torch.tensor(math.inf))
+    assert [event.gradient_norm for event in trainer.events()] == [None, None]
+
+
 # --- Evaluation -----------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +313,23 @@ def test_evaluate_equals_a_plain_loop(kind, trainable, corpus, most):
                 logits = model(row[None])[0]
                 losses += [F.cross_entropy(logits[t], following[t]).item() for t in range(len(row))]
     assert evaluate(model, corpus, most_windows=most) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("averaging", [{}, {"ema_decay": 0.6}])
+def test_the_accuracy_is_the_share_of_tokens_that_were_likeliest(trainable, corpus, quick, averaging):
+    """By a loop over the evaluated windows, of the weights that are evaluated."""
+    trainer = Trainer(trainable(), corpus, quick(max_steps=40, eval_interval=20, eval_windows=3, **averaging))
+    measured = {event.step: event.validation_accuracy for event in trainer.events()}
+    model = trainable().eval()
+    model.load_weights(trainer.copy_of_weights())
+    hits = []
+    for inputs, targets in validation_windows(corpus.validation_ids, 16, 3):
+        for row, following in zip(inputs.tolist(), targets.tolist(), strict=True):
+            for t in range(len(row)):
+                scores = model(torch.tensor([row]))[0, t].tolist()
+                hits.append(scores.index(max(scores)) == following[t])
+    assert measured[40] == pytest.approx(sum(hits) / len(hits))
+    assert 0 < measured[40] < 1
 
 
 def test_evaluate_is_deterministic_and_leaves_everything_alone(trainable, corpus):

@@ -21,6 +21,7 @@ from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
+from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.experiment_board import experiment_board, experiment_board_value
 from gpt.ui.components.head_numbers import head_numbers, head_numbers_value
 from gpt.ui.components.head_table import head_table
@@ -39,6 +40,7 @@ FACTORIES = {
     "attention_map": attention_map,
     "cost_bars": cost_bars,
     "cost_chart": cost_chart,
+    "diagnostics": diagnostics,
     "experiment_board": experiment_board,
     "head_numbers": head_numbers,
     "head_table": head_table,

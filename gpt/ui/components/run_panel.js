@@ -183,7 +183,15 @@ function draw() {
   drawProof(value);
   drawLinks(value.run);
   askForGuesses();
+  tellWhichRun();
 }
+
+// The diagnostics are of this run, and go along with it.
+function tellWhichRun() {
+  document.dispatchEvent(new CustomEvent("gpt-lab:run", { detail: { run: props.value?.run ?? "" } }));
+}
+
+document.addEventListener("gpt-lab:which-run", tellWhichRun);
 
 range.addEventListener("input", () => chooseIndex(Number(range.value)));
 

@@ -17,5 +17,6 @@ def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
 
     The server function `still_watching`, called with `{"run": key}` every few seconds, answers with the run's version,
     or None for a run it does not know. Event: `watch_again`, when the run has moved on and this page was not told.
+    `gpt-lab:run` with `detail` {run} goes to the document with every value, and in answer to `gpt-lab:which-run`.
     """
     return drawn_component("run_panel", value, shared=("parts", "tokens", "numbers", "tables"), **options)

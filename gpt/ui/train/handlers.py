@@ -18,10 +18,11 @@ from gpt.ui.catalogue import Catalogue
 from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
-from gpt.ui.requests import one_sentence, require_text, require_whole, sentence
+from gpt.ui.requests import one_sentence, require_choice, require_text, require_whole, sentence
+from gpt.ui.train.head_history import HeadHistory
 from gpt.ui.train.settings import MOST_STEPS, TrainSettings
 from gpt.ui.train.texts import corpus_for
-from gpt.ui.train.views import run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
+from gpt.ui.train.views import diagnostics_view, run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
 from gpt.ui.watches import Watches
 
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
@@ -41,6 +42,7 @@ class TrainHandlers:
         self.visitors = visitors
         self.files = files
         self.watches = Watches()
+        self._heads = HeadHistory()
         self._presses = itertools.count(1)
 
     def train(self, secret: Any, seen: Any, *controls: Any) -> tuple[Any, ...]:
@@ -222,6 +224,37 @@ class TrainHandlers:
                 for label, name in names.items()
             ]
             return {"models": bars}
+        except ValueError as error:
+            return {"error": sentence(error)}
+
+    def diagnostics(self, key: Any, told: Any) -> dict[str, Any]:
+        """What the diagnostics draw of a run beyond the step that a page knows of; {"run": ""} if it is not there.
+
+        Also how many seconds the page is to rest before it asks again, and the scores that `head_scores` knows.
+        """
+        from gpt.interpret import MEASURES
+
+        run = self.runs.find(key) if isinstance(key, str) else None
+        if run is None:
+            return {"run": ""}
+        since = told if isinstance(told, int) and not isinstance(told, bool) else -1
+        scores = [{"key": score, "name": measure.name} for score, measure in MEASURES.items()]
+        rest = max(1.0, run.lease.watchers / _FULL_PACE)
+        return diagnostics_view(run, since) | {"scores": scores, "rest": rest}
+
+    def head_scores(self, key: Any, number: Any, score: Any) -> dict[str, Any]:
+        """One score of every head of a model of a run, at each step of which its weights are kept."""
+        from gpt.interpret import MEASURES
+
+        try:
+            run = self.runs.find(key) if isinstance(key, str) else None
+            if run is None:
+                raise ValueError("this run is no longer here; train it again")
+            number = require_whole("the model", number, 0, len(run.members) - 1)
+            require_choice("the score", score, list(MEASURES))
+            if not run.may_read(self.visitors.here()):
+                raise NotYourText
+            return self._heads.value(run, number, score)
         except ValueError as error:
             return {"error": sentence(error)}
 

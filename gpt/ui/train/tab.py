@@ -14,6 +14,7 @@ from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import RECIPES
 from gpt.ui.catalogue import Catalogue
+from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
 from gpt.ui.door.door import Door
@@ -32,6 +33,7 @@ from gpt.ui.train.texts import preview_text, read_upload
 from gpt.ui.turns import PRESSES, WATCHING
 
 _OPENING = "Fetching how the models that ship with the lab learned…"
+_NOTHING_TRAINED = "Press Train: gradient norms, right guesses and what the heads do will be drawn here."
 
 
 def build_train_tab(
@@ -49,13 +51,21 @@ def build_train_tab(
     """
     handlers = TrainHandlers(runs, catalogue, door.visitors, door.files)
 
-    # The page calls these two by themselves, with one object each.
+    # The page calls these by itself, with one object each.
     def still_watching(sent: Any) -> int | None:
         return handlers.still_watching(sent.get("run") if isinstance(sent, dict) else None)
 
     def next_characters(sent: Any) -> dict[str, Any]:
         question = sent if isinstance(sent, dict) else {}
         return handlers.next_characters(question.get("run"), question.get("prompt"))
+
+    def news_of_run(sent: Any) -> dict[str, Any]:
+        question = sent if isinstance(sent, dict) else {}
+        return handlers.diagnostics(question.get("run"), question.get("told"))
+
+    def head_scores(sent: Any) -> dict[str, Any]:
+        question = sent if isinstance(sent, dict) else {}
+        return handlers.head_scores(question.get("run"), question.get("model"), question.get("score"))
 
     with gr.Row(elem_classes="presets"):
         gr.HTML("<span>Train at once:</span>", elem_classes="lead")
@@ -75,6 +85,12 @@ def build_train_tab(
                 files = gr.File(label="Chart, log, models, script", file_count="multiple", interactive=False)
         with gr.Column(elem_classes="picture"):
             chart = loss_chart(loss_chart_value([], [], 1, _OPENING), elem_id="loss-chart", elem_classes="phone-1")
+            diagnostics(
+                {"empty": _NOTHING_TRAINED},
+                elem_id="diagnostics",
+                elem_classes="phone-4",
+                server_functions=[news_of_run, head_scores],
+            )
             panel = run_panel(
                 {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "version": 0}
                 | {"models": [], "proof": []},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpt.costs.formulas import flops_per_token, parameter_count
@@ -236,3 +236,51 @@ def _proof(run: Run) -> list[list[str]]:
                 ]
             )
     return lines
+
+
+# --- Diagnostics ----------------------------------------------------------------------------------------------------
+
+
+def diagnostics_view(run: Run, told: int = -1) -> dict[str, Any]:
+    """What the diagnostics draw of a run beyond what a page has been told: gradient norms and accuracies.
+
+    Args:
+        run: the run.
+        told: the last step that the page knows of, as "told" said in the answer before; -1 for all.
+
+    Returns:
+        "run", "max_steps" and "clip" (what gradients are cut to, 0 for nothing); "since" and "told", the steps after
+        and up to which this tells; "series", a curve for each label with "steps" and "norms", "evaluated" and "shares",
+        means over its seeds; and "models", the name of each model and the steps at which its heads can be looked at.
+    """
+    reached = run.told_step
+    since = told if -1 <= told <= reached else -1  # a page that knows more has seen it before it began again
+    styles, training = _styles(run), run.request.training
+    stride = math.ceil(training.max_steps / _MOST_POINTS)
+    series = []
+    for label, members in _by_label(run).items():
+        moments = list(zip(*(member.events[since + 1 : reached + 1] for member in members), strict=True))
+        learned = [events for events in moments if events[0].step and events[0].step % stride == 0]
+        evaluated = [events for events in moments if events[0].validation_loss is not None]
+        curve = {
+            "steps": [events[0].step for events in learned],
+            "norms": [_mean(event.gradient_norm for event in events) for events in learned],
+            "evaluated": [events[0].step for events in evaluated],
+            "shares": [_mean(event.validation_accuracy for event in events) for events in evaluated],
+        }
+        series.append({"label": label, **styles[label], **curve})
+    return {
+        "run": run.key,
+        "max_steps": training.max_steps,
+        "clip": training.gradient_clip,
+        "since": since,
+        "told": reached,
+        "series": series,
+        "models": [{"label": member_label(run, member), "kept": member.kept_steps} for member in run.members],
+    }
+
+
+def _mean(numbers: Iterable[float | None]) -> float | None:
+    """The mean of numbers to four digits; None where one is not known."""
+    known = list(numbers)
+    return None if None in known else float(f"{statistics.fmean(number for number in known if number is not None):.4g}")
