@@ -215,7 +215,7 @@ def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None
         corpus.tokenizer,
         history=recording.history,
         train_config=recording.trainer.config,
-        corpus={"name": corpus.name, "sha256": corpus.sha256},
+        corpus=corpus.about,
         snapshots=recording.trainer.snapshots,
         threads=torch.get_num_threads(),
         **more,

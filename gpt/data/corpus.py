@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class Corpus:
         if byte_pairs is None:
             tokenizer = CharTokenizer(characters)
             return cls.from_ids(name, tokenizer, torch.tensor(tokenizer.encode(text)), sha256)
-        encoder = learn_byte_pairs(text, byte_pairs) if isinstance(byte_pairs, int) else byte_pairs
+        encoder = byte_pairs if isinstance(byte_pairs, BPETokenizer) else learn_byte_pairs(text, byte_pairs)
         ids = torch.from_numpy(np.concatenate(list(byte_pair_ids(encoder, [text]))).astype(np.int64))
         if len(ids) < 20:
             raise ValueError(f"{name!r} has {len(ids)} tokens; give a text of at least 20, better some ten thousand")
@@ -78,6 +79,11 @@ class Corpus:
         if isinstance(self.tokenizer, CharTokenizer):
             return ""
         return hashlib.sha256(json.dumps(tokenizer_to_json(self.tokenizer)).encode("utf-8")).hexdigest()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint says of the text that it learned from."""
+        return {"name": self.name, "sha256": self.sha256, "tokens_per_character": self.tokens_per_character}
 
     @cached_property
     def tokens_per_character(self) -> float:
