@@ -31,7 +31,9 @@ const samples = make(writing, "div", "samples");
 const guessing = make(root, "div", "guessing");
 const guessingHead = make(guessing, "div", "head");
 make(guessingHead, "h3", "", "What it expects");
-const promptInput = make(make(guessingHead, "label", "", "Next character after "), "input", "prompt");
+const promptLabel = make(guessingHead, "label");
+const promptWords = make(promptLabel, "span");
+const promptInput = make(promptLabel, "input", "prompt");
 promptInput.value = "ROMEO:";
 promptInput.maxLength = 200;
 const guessingNote = make(guessing, "p", "note");
@@ -171,6 +173,7 @@ function draw() {
   const value = props.value;
   if (!value) return;
   drawings += 1;
+  setText(promptWords, `Next ${value.predicts ?? "character"} after `);
   keepInAddress(value.run);
   bar.style.visibility = value.share === null ? "hidden" : "visible";
   filled.style.width = `${100 * (value.share || 0)}%`;
