@@ -102,6 +102,11 @@ class Corpus:
         """A mean loss over the validation text, in nats per token, as bits per character."""
         return loss / math.log(2) * self.tokens_per_character
 
+    def loss_in_words(self, loss: float) -> str:
+        """A mean loss in nats per token, and in bits per character where a token is something else."""
+        bits = f" ({self.bits_per_character(loss):.3f} bits per character)" if self.tokens_per_character != 1 else ""
+        return f"{loss:.3f}{bits}"
+
     @cached_property
     def bigram_loss(self) -> float | None:
         """Validation loss, in nats per token, of knowing only how often each token follows each other one.

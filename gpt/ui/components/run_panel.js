@@ -173,6 +173,7 @@ function draw() {
   const value = props.value;
   if (!value) return;
   drawings += 1;
+  guesses.classList.toggle("of-tokens", value.predicts === "token");
   setText(promptWords, `Next ${value.predicts ?? "character"} after `);
   keepInAddress(value.run);
   bar.style.visibility = value.share === null ? "hidden" : "visible";

@@ -69,8 +69,7 @@ def preview_text(choice: Any, own_text: Any, tokens: Any) -> dict[str, Any]:
     learned, kept = len(corpus.train_ids), len(corpus.validation_ids)
     size = f"{learned + kept:,} characters"
     if corpus.tokenizer_sha256:
-        characters = 1 / corpus.tokens_per_character
-        size = f"{learned + kept:,} tokens, of {characters:.2f} characters each on average where it is tested"
+        size = f"{learned + kept:,} tokens of {1 / corpus.tokens_per_character:.2f} characters each, on average"
     return {
         "sentence": f"{size}, {corpus.tokenizer.vocab_size} different ones; "
         f"the first {learned:,} are learned from, the last {kept:,} tested on.",

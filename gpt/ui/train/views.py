@@ -93,7 +93,7 @@ def _tokens_per_character(checkpoint: Checkpoint) -> float | None:
 def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
     """The panel under `shipped_chart`."""
     models = [
-        _model_view(name, checkpoint.config, _tokens_per_character(checkpoint), checkpoint.history)
+        _model_view(name, checkpoint.config, checkpoint.history)
         for name, checkpoint in checkpoints.items()
         if checkpoint.history
     ]
@@ -111,6 +111,7 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
         may_read: whether what its models write is shown: they may have learned it by heart from somebody's own text.
     """
     styles = _styles(run)
+    tokens = run.corpus.tokens_per_character
     version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
         "sentence": run_sentence(run, runs) if may_read else f"{run_sentence(run, runs).rstrip('.')}. {_NOT_YOUR_TEXT}",
@@ -121,7 +122,7 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
         "version": version,
         "models": [
             _model_view(
-                label, members[0].config, run.corpus.tokens_per_character, *(list(member.events) for member in members)
+                label, members[0].config, *(list(member.events) for member in members), tokens_per_character=tokens
             )
             | styles[label]
             | ({} if may_read else {"samples": []})
@@ -208,16 +209,16 @@ def _curve(label: str, config: GPTConfig, events: Sequence[TrainEvent], training
 
 
 def _model_view(
-    label: str, config: GPTConfig, tokens_per_character: float | None, *histories: Sequence[TrainEvent]
+    label: str, config: GPTConfig, *histories: Sequence[TrainEvent], tokens_per_character: float = 1.0
 ) -> dict[str, Any]:
     """A model's samples and measurements; with several seeds, the samples are the first one's."""
     last = [events[-1] for events in histories if events]
-    bits = _best_loss(histories, (tokens_per_character or 1.0) / math.log(2))
+    bits = _best_loss(histories, tokens_per_character / math.log(2))
     milliseconds = [1000 * event.seconds / event.step for event in last if event.step]
     speeds = [event.tokens / event.seconds for event in last if event.seconds]
     facts = [
         ["best validation loss", _best_loss(histories)],
-        *([] if tokens_per_character is None else [["the same, bits per character", bits]]),
+        *([] if tokens_per_character == 1 else [["bits per character", bits]]),
         ["parameters", f"{parameter_count(config):,}"],
         ["FLOPs per token", f"{flops_per_token(config) / 1e6:.2f} M"],
         ["ms per step", f"{statistics.fmean(milliseconds):,.0f}" if milliseconds else "–"],

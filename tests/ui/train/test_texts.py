@@ -105,7 +105,7 @@ def test_a_text_is_shown_in_its_byte_pairs(start: Callable[..., Run]) -> None:
     assert "\nA" not in shown["tokens"]  # a line's end is a token of its own
     assert max(map(len, shown["tokens"])) > 3
     ids = len(corpus.train_ids) + len(corpus.validation_ids)
-    assert shown["sentence"].startswith(f"{ids:,} tokens, of {1 / corpus.tokens_per_character:.2f} characters each")
+    assert shown["sentence"].startswith(f"{ids:,} tokens of {1 / corpus.tokens_per_character:.2f} characters each")
     assert f"{corpus.tokenizer.vocab_size} different ones" in shown["sentence"]
 
 
