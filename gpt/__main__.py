@@ -1,4 +1,4 @@
-"""The command line: `python -m gpt train`, `generate`, `prepare`, `bench`, `reproduce` and `verify`."""
+"""The command line: `python -m gpt train`, `generate`, `prepare`, `experiment`, `bench`, `reproduce` and `verify`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from gpt.data.corpus import Corpus
 from gpt.data.prepare import TOKENIZERS, prepare_text
 from gpt.data.sources import is_read_once
 from gpt.data.tokenizer import Tokenizer
+from gpt.experiments.questions import QUESTIONS
 from gpt.generation.sampling import Sampling
 from gpt.generation.stream import opening, stream_text
 from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
@@ -66,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
-    names = "{train,generate,prepare,bench,reproduce,verify}"
+    names = "{train,generate,prepare,experiment,bench,reproduce,verify}"
     commands = parser.add_subparsers(title="commands", required=True, metavar=names)
-    for add in (_add_train, _add_generate, _add_prepare, _add_bench, _add_reproduce, _add_verify):
+    for add in (_add_train, _add_generate, _add_prepare, _add_experiment, _add_bench, _add_reproduce, _add_verify):
         add(commands)
     return parser
 
@@ -183,6 +184,17 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prepare.add_argument("--tokenizer", choices=TOKENIZERS, default="characters", help="what a token is")
     prepare.add_argument("--vocab-size", type=int, default=4096, help="tokens that bpe learns")
     prepare.add_argument("--pattern", default="*.txt", help="names of the files to read in a folder and those below it")
+
+
+def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    experiment = _subcommand(commands, _experiment, "Ask a question, and answer it by a measurement of a minute or so.")
+    experiment.formatter_class = argparse.RawDescriptionHelpFormatter
+    experiment.epilog = "\n".join(f"{name:14}{question.asks}" for name, question in QUESTIONS.items())
+    experiment.add_argument("name", choices=QUESTIONS, metavar="name", help="one of those below")
+    experiment.add_argument("settings", nargs="*", metavar="field=value", help="what to change, such as seed=7")
+    experiment.add_argument("--quick", action="store_true", help="less of everything, within 20 seconds")
+    experiment.add_argument("--json", action="store_true", help="print one line of JSON")
+    experiment.add_argument("--out", type=Path, help="folder for the figure, the numbers as CSV, and the JSON")
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -351,7 +363,13 @@ def _prepare(options: argparse.Namespace) -> None:
     )
 
 
-# --- bench ----------------------------------------------------------------------------------------------------------
+# --- experiment and bench ---------------------------------------------------------------------------------------------
+
+
+def _experiment(options: argparse.Namespace) -> None:
+    from gpt.experiments.program import run_experiment  # experiments are loaded when one is run
+
+    run_experiment(options.name, options.settings, quick=options.quick, as_json=options.json, out=options.out)
 
 
 def _bench(options: argparse.Namespace) -> None:

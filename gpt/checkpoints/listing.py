@@ -6,6 +6,8 @@ from pathlib import Path
 
 from gpt.checkpoints.saves import find_save
 
+TRAINED_MODELS = Path(__file__).parents[2] / "trained_models"  # the checkpoints that ship
+
 
 def list_checkpoints(parent: str | Path) -> list[str]:
     """Names of the checkpoint folders directly below a folder, sorted."""

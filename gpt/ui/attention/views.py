@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gpt.costs.formulas import flops_per_token
+from gpt.figures.words import with_error
 from gpt.generation.sampling import next_token_probabilities
 from gpt.generation.stream import stream_tokens
 from gpt.interpret import (
@@ -19,6 +21,7 @@ from gpt.interpret import (
     ablated,
     attention_maps,
     difference_and_error,
+    head_in_numbers,
     influence,
     kv_reactions,
     next_token_losses,
@@ -32,14 +35,17 @@ from gpt.runs.limits import LONGEST_LOOK
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.components.ablation import ablation_value
 from gpt.ui.components.attention_map import attention_map_value, pack_attention
+from gpt.ui.components.head_numbers import head_numbers_value
 from gpt.ui.components.head_table import head_table_value
 from gpt.ui.components.outcomes import outcomes_value
 from gpt.ui.components.receptive_field import receptive_field_value
+from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
 
 _MOST_CELLS = 36 * LONGEST_LOOK**2  # of all maps of a model together; more would be heavy to send
 _MOST_FLOPS = 5e11  # that ablating every head in turn may take: some seconds on one core
 _MOST_BARS = 8
+_MOST_DIMENSIONS = 64  # numbers in a head that are shown one by one
 
 
 @dataclass
@@ -226,6 +232,40 @@ def field_view(look: Look, position: int) -> str:
     )
 
 
+def unasked_numbers(look: Look) -> dict[str, str]:
+    """That there is a head to show in numbers, or why there is none, for `head_numbers`."""
+    try:
+        _check_dimensions(look.config)
+    except ValueError as error:
+        return {"empty": sentence(error)}
+    return {"edition": secrets.token_hex(4)}
+
+
+def numbers_view(look: Look, layer: int, head: int, position: int) -> str:
+    """One query of one head in numbers, for `head_numbers`."""
+    config, ready = look.config, look.first
+    _check_dimensions(config)
+    return head_numbers_value(
+        head_in_numbers(ready.model, look.ids, layer, head, position),
+        label=ready.label,
+        colour=variant_style(ready.variant)["colour"],
+        tokens=look.tokens,
+        layer=layer,
+        head=head,
+        position=position,
+        shares_keys=config.kv_heads < config.num_heads,
+        causal=config.causal,
+    )
+
+
+def _check_dimensions(config: GPTConfig) -> None:
+    if config.head_dim > _MOST_DIMENSIONS:
+        raise ValueError(
+            f"the heads of this model have {config.head_dim} numbers each; those of at most {_MOST_DIMENSIONS} are "
+            "shown one by one, so look at another model"
+        )
+
+
 def _reach_in_numbers(config: GPTConfig) -> str:
     """k(W - 1) + 1 with the numbers put in; empty without a window."""
     if config.window_size is None:
@@ -283,9 +323,9 @@ def _state_view(state: _State, reference: _State, look: Look, likeliest: Sequenc
     loss = change = ""
     if len(look.ids) > 1:
         losses = state.losses(look)
-        loss = _with_error(*difference_and_error(losses, torch.zeros_like(losses)))
+        loss = _in_words(losses, torch.zeros_like(losses))
         if state is not reference:
-            change = _with_error(*difference_and_error(losses, reference.losses(look)), sign="+")
+            change = _in_words(losses, reference.losses(look), sign="+")
     return {
         "label": state.label,
         "note": state.ready.note,
@@ -298,14 +338,11 @@ def _state_view(state: _State, reference: _State, look: Look, likeliest: Sequenc
     }
 
 
+def _in_words(losses: Tensor, others: Tensor, sign: str = "") -> str:
+    mean, error = difference_and_error(losses, others)
+    return with_error(float(mean), float(error), sign)
+
+
 def _probability(ready: ReadyModel, probabilities: Tensor, token: str) -> float:
     """Of one token by its text; 0 if this model does not know it."""
     return 0.0 if ready.tokenizer.unknown_characters(token) else probabilities[ready.tokenizer.encode(token)[0]].item()
-
-
-def _with_error(mean: Tensor, error: Tensor, sign: str = "") -> str:
-    """A number with its standard error, and no more digits than that allows."""
-    if not math.isfinite(error):
-        return f"{mean:{sign}.2f}".replace("-", "−")
-    digits = min(4, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 3
-    return f"{mean:{sign}.{digits}f} ± {error:.{digits}f}".replace("-", "−")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from gpt.costs.timing import attention_seconds, fitted_exponent, spread
+from gpt.figures.words import with_error
 from gpt.runs.limits import MOST_TIMING_SECONDS
 from gpt.ui.components.cost_chart import cost_chart_value
 from gpt.ui.cost.settings import HEADS, PASSES, WIDTH, TimingSettings
@@ -257,12 +258,3 @@ def _ratio(values: Sequence[float], others: Sequence[float]) -> tuple[float, flo
 
 def _growth(lengths: Sequence[int], values: Sequence[float]) -> str:
     return f"{fitted_exponent(lengths, values)[0]:.2f}"
-
-
-def with_error(number: float, error: float) -> str:
-    """A number with its error, and no more digits than that allows."""
-    if not math.isfinite(error) or error <= 0:
-        return f"{number:.2f}"
-    power = math.floor(math.log10(error))
-    digits = min(4, max(0, 1 - power if error < 3 * 10**power else -power))
-    return f"{number:,.{digits}f} ± {error:,.{digits}f}".replace("-", "−")

@@ -1,0 +1,90 @@
+"""The figure of a result, for files; the page draws the same charts by itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gpt.experiments.result import Chart, Curve, Result
+from gpt.figures.colours import OTHER_DASHES, VARIANT_COLOURS, variant_dash
+from gpt.figures.fonts import drawable, families
+
+_GREY = "#6B7075"
+_MARKERS = "osD^vP"  # what tells curves of one colour apart, beside their dashes
+
+
+def experiment_figure(result: Result, title: str) -> Figure:
+    """All charts of a result below each other, with its sentences underneath.
+
+    Args:
+        result: what is drawn.
+        title: of the figure.
+
+    Returns:
+        A figure 9 inches wide and 4.2 inches high for each chart.
+    """
+    figure = Figure(figsize=(9, 4.2 * len(result.charts) + 0.35 * len(result.sentences) + 0.4), layout="constrained")
+    figure.suptitle(drawable(title), family=families("sans-serif"), parse_math=False)
+    for place, chart in enumerate(result.charts, start=1):
+        axes = figure.add_subplot(len(result.charts), 1, place)
+        _draw(axes, chart)
+    if result.sentences:
+        words = "\n".join(drawable(sentence) for sentence in result.sentences)
+        figure.supxlabel(words, fontsize=9, x=0.02, ha="left", wrap=True, family=families("sans-serif"))
+    return figure
+
+
+def _draw(axes: Axes, chart: Chart) -> None:
+    axes.set_title(drawable(chart.title), fontsize=10, loc="left", parse_math=False)
+    axes.grid(axis="x" if chart.rows else "y", color="#DEDBD3")
+    axes.spines[["top", "right"]].set_visible(False)
+    others = 0
+    for curve in chart.curves:
+        _draw_curve(axes, chart, curve, others)
+        others += curve.variant not in VARIANT_COLOURS or curve.variant == "other"
+    _name_axes(axes, chart)
+    for where, what in chart.x_marks:
+        axes.axvline(where, color=_GREY, linestyle=(0, (5, 4)), linewidth=1)
+        axes.annotate(
+            drawable(what), (where, 0.98), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize=8
+        )
+    for where, what in chart.y_marks:
+        draw = axes.axvline if chart.rows else axes.axhline
+        draw(where, color=_GREY, linestyle=(0, (5, 4)), linewidth=1)
+        place = (where, 0.98) if chart.rows else (1, where)
+        coordinates = ("data", "axes fraction") if chart.rows else ("axes fraction", "data")
+        axes.annotate(drawable(what), place, xycoords=coordinates, ha="right", va="bottom", fontsize=8)
+    if len(chart.curves) > 1:
+        for text in axes.legend(frameon=False, fontsize=8, prop={"family": families("sans-serif")}).get_texts():
+            text.set_parse_math(False)
+
+
+def _draw_curve(axes: Axes, chart: Chart, curve: Curve, others_before: int) -> None:
+    known = curve.variant if curve.variant in VARIANT_COLOURS else "other"
+    dash = OTHER_DASHES[others_before % len(OTHER_DASHES)] if known == "other" else variant_dash(known)
+    errors = [error if math.isfinite(error) else 0.0 for error in curve.error] or None
+    looks: dict[str, Any] = {"color": VARIANT_COLOURS[known][0], "label": drawable(curve.label), "markersize": 3}
+    marker = _MARKERS[others_before % len(_MARKERS)]
+    if chart.rows:
+        axes.errorbar(curve.y, curve.x, xerr=errors, fmt=marker, capsize=3, **looks)
+    else:
+        line = (0, dash) if dash else "solid"
+        shown = marker if len(curve.x) <= 40 else None
+        axes.errorbar(curve.x, curve.y, yerr=errors, linestyle=line, marker=shown, capsize=2, **looks)
+
+
+def _name_axes(axes: Axes, chart: Chart) -> None:
+    if chart.rows:
+        axes.set_yticks(range(len(chart.rows)), [drawable(row) for row in chart.rows])
+        axes.invert_yaxis()
+        axes.set(xlabel=chart.y_title, xscale=chart.y_scale)
+        if chart.y_range:
+            axes.set_xlim(chart.y_range)
+        return
+    axes.set(xlabel=chart.x_title, ylabel=chart.y_title, xscale=chart.x_scale, yscale=chart.y_scale)
+    if chart.y_range:
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, chart.y_range[0]), max(high, chart.y_range[1]))

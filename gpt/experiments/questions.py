@@ -1,0 +1,283 @@
+"""The words of every experiment: what is asked, what may be predicted, and what can be changed.
+
+They are known without PyTorch, for which the page does not wait. What an experiment does is in the file of its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SEED = 1337
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing that can be changed.
+
+    Attributes:
+        field: of the experiment's setup.
+        label, info: its name, and a line on what it does.
+        choices: (value, what it is called), at least two, the default among them.
+        default: its value where nobody changes it.
+    """
+
+    field: str
+    label: str
+    info: str
+    choices: tuple[tuple[Any, str], ...]
+    default: Any
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A curve that can be predicted by drawing it.
+
+    Attributes:
+        of: which curve of the first chart it foretells, by its label.
+        x_range, y_range: of the empty chart.
+        x_title, y_title: as on the chart.
+        x_scale: "linear" or "log".
+    """
+
+    of: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    x_title: str
+    y_title: str
+    x_scale: str = "linear"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one experiment asks.
+
+    Attributes:
+        title: in a few words.
+        asks: the question, in a sentence.
+        method: what is done to answer it, in two or three sentences that say nothing of the outcome.
+        options: what can be predicted, each (name, sentence); the names are what `Result.answer` may be.
+        controls: two or three things to change, the seed not among them.
+        drawing: where the prediction may also be drawn.
+    """
+
+    title: str
+    asks: str
+    method: str
+    options: tuple[tuple[str, str], ...]
+    controls: tuple[Control, ...]
+    drawing: Drawing | None = None
+
+
+def _named(*values: Any) -> tuple[tuple[Any, str], ...]:
+    """Choices whose values say what they are."""
+    return tuple((value, f"{value:,}" if isinstance(value, int) else str(value)) for value in values)
+
+
+QUESTIONS: dict[str, Question] = {
+    "break-it": Question(
+        "Break it",
+        "Take one part of GPT-2 away. What becomes of its loss?",
+        "Two models start from the same weights and learn from the same batches. One is GPT-2, the other lacks one "
+        "part. Both are measured on text they have not learned from; without the causal mask twice, once as it was "
+        "trained, and once when it may see only the past.",
+        (
+            ("same", "It learns about as well."),
+            ("worse", "It learns, but less well."),
+            ("fails", "It hardly learns at all."),
+            ("cheats", "Its loss looks far better, and it cannot write."),
+        ),
+        (
+            Control(
+                "change",
+                "What is broken",
+                "One part of the healthy model.",
+                (
+                    ("no-mask", "no causal mask"),
+                    ("no-positions", "no positions"),
+                    ("no-residual-scaling", "residual layers not scaled down at the start"),
+                    ("no-normalisation", "no layer norm"),
+                    ("post-norm", "layer norm after each block's sum (post-norm)"),
+                    ("rate-times-ten", "learning rate ten times too high"),
+                ),
+                "no-mask",
+            ),
+            Control("steps", "Steps", "Updates of the weights, of each model.", _named(60, 120, 240), 120),
+        ),
+    ),
+    "longer-texts": Question(
+        "Beyond the trained length",
+        "A model has learned from texts of 64 characters. How well does it read the 200th?",
+        "Models that differ only in how they know positions learn from texts of 64 characters. Then each reads texts "
+        "four times as long, and its loss is measured at every position. Learned positions end at the 64th.",
+        (
+            ("alibi", "ALiBi keeps its loss best."),
+            ("none", "The model without positions keeps its loss best."),
+            ("rotary", "Rotary positions keep their loss best."),
+            ("window", "Rotary positions with a window keep their loss best."),
+        ),
+        (
+            Control("window_size", "Window", "Keys a query may see, of the model with one.", _named(8, 16, 32), 16),
+            Control("steps", "Steps", "Updates of the weights, of each model.", _named(60, 120, 200), 120),
+        ),
+        Drawing("rotary", (1, 256), (1.5, 5.0), "position in the text", "loss (nats per character)"),
+    ),
+    "recall": Question(
+        "Recall at a distance",
+        "A key and its value stand d tokens back. At the end, the key is asked for. Who still finds the value?",
+        "Texts of random tokens hold one key with its value, d tokens before the end, where the key comes again and "
+        "the value has to follow. A model with full attention and one with a sliding window learn this at all "
+        "distances, and are tested on new texts at each.",
+        (
+            ("both", "Both find it at every distance."),
+            ("window", "The window model finds it as far as one window, and no farther."),
+            ("reach", "The window model finds it farther than one window, as far as its layers reach."),
+            ("neither", "Neither finds it reliably."),
+        ),
+        (
+            Control("window_size", "Window", "Keys a query may see, itself included.", _named(4, 8, 16), 8),
+            Control("num_layers", "Layers", "Of both models.", _named(1, 2, 3), 2),
+            Control("longest", "Longest distance", "In tokens.", _named(24, 32, 48), 32),
+        ),
+        Drawing("sliding-window", (1, 32), (0.0, 1.0), "distance d (tokens)", "share of values found"),
+    ),
+    "induction": Question(
+        "Induction",
+        "Random tokens, then the same again. What does a model need to foresee the second copy?",
+        "Nothing in the first copy can be foreseen; in the second, everything: what followed this token the last time "
+        "follows again. Models of one and of two layers learn this. While they do, the loss on the second copy is "
+        "measured, and of every head the weight it puts on the token that followed last time (prefix match).",
+        (
+            ("two", "One layer cannot; two layers can."),
+            ("one", "One layer is enough."),
+            ("neither", "Neither learns it here."),
+        ),
+        (
+            Control("positions", "Positions", "How tokens know their places.", _named("learned", "rotary"), "rotary"),
+            Control("copy_length", "Length of a copy", "In tokens.", _named(12, 24, 32), 24),
+        ),
+    ),
+    "toy-tasks": Question(
+        "Toy tasks",
+        "Can a small GPT learn to add, and does it matter how the sum is written?",
+        "A task writes endless examples, each with its answer. A model learns from them, and is then asked examples it "
+        "has never seen: every token of the answer has to be right. For addition, two models learn the same sums, one "
+        "with the answer as usual, one with it padded and its digits in reverse.",
+        (
+            ("reversed", "Right on 95 % or more, if the answer is written in reverse; in the usual way on fewer."),
+            ("both", "Right on 95 % or more either way."),
+            ("neither", "Below 95 % either way."),
+        ),
+        (
+            Control(
+                "task",
+                "Task",
+                "What has to be answered.",
+                (
+                    ("addition", "addition"),
+                    ("copy", "copy a word"),
+                    ("reverse", "reverse a word"),
+                    ("sort", "sort letters"),
+                    ("parity", "parity of bits"),
+                    ("brackets", "closing brackets"),
+                ),
+                "addition",
+            ),
+            Control("digits", "Longest example", "Digits or letters learned from.", _named(2, 3, 4), 3),
+        ),
+    ),
+    "savings": Question(
+        "What a window and KV heads save",
+        "With a window, the cache is many times as small. Is a token written as many times as fast?",
+        "Models of one size write on a text of growing length. The bytes of keys and values they hold are computed by "
+        "formula and counted in memory, and the milliseconds of each token are measured, in turns.",
+        (
+            ("as-much", "Yes, by about the same factor."),
+            ("less", "Faster, but by a smaller factor."),
+            ("none", "Not measurably faster."),
+        ),
+        (
+            Control("window_size", "Window", "Keys a query may see.", _named(32, 128, 512), 128),
+            Control("num_kv_heads", "KV heads", "Of the model with fewer, for 8 query heads.", _named(1, 2, 4), 2),
+            Control("longest", "Longest text", "In tokens.", _named(1024, 2048, 4096), 4096),
+        ),
+    ),
+    "sampling": Question(
+        "Sampling",
+        "A model writes a hundred texts at one temperature, then at another. Where are there more different words?",
+        "One of the models that ship writes a hundred short texts for each setting, from the same seeds. Counted are "
+        "the different words, the share of words that the text it learned from has, and how often a text repeats "
+        "itself; beside that, one distribution over the next character as temperature, top-k and top-p change it.",
+        (
+            ("higher", "More different words at the higher temperature, and more that do not exist."),
+            ("higher-real", "More different words at the higher temperature, and as many of them exist."),
+            ("lower", "More different words at the lower temperature."),
+            ("same", "About as many at both."),
+        ),
+        (
+            Control(
+                "model",
+                "Model",
+                "Of those that ship.",
+                _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
+                "gpt2",
+            ),
+            Control("low", "Lower temperature", "Below 1 is bolder.", _named(0.2, 0.5, 0.8), 0.5),
+            Control("high", "Higher temperature", "Above 1 is wilder.", _named(1.0, 1.3, 1.6), 1.3),
+        ),
+    ),
+    "over-fitting": Question(
+        "Over-fitting and committees",
+        "A model learns a short text nearly by heart. What helps it most on text it has not seen?",
+        "The same model learns a short text for too long: as it is, with dropout, and with weight decay, three seeds "
+        "of each. Loss is measured on the text it learns and on text it does not see. Last, the logits of three plain "
+        "models, each at its best, are averaged: a committee.",
+        (
+            ("stopping", "Stopping the plain model early is as good as anything."),
+            ("dropout", "Dropout."),
+            ("decay", "Weight decay."),
+            ("committee", "The committee."),
+        ),
+        (
+            Control("characters", "Text", "Characters to learn from.", _named(10_000, 20_000, 40_000), 20_000),
+            Control("dropout", "Dropout", "Share of activations dropped.", _named(0.1, 0.2, 0.4), 0.2),
+            Control("weight_decay", "Weight decay", "Pull of the weights towards zero.", _named(0.5, 1.0, 2.0), 1.0),
+        ),
+        Drawing("plain, unseen text", (0, 300), (1.5, 5.0), "training step", "loss (nats per character)"),
+    ),
+    "another-text": Question(
+        "Another text",
+        "A model that knows Shakespeare goes on with Python's documentation. What does it keep?",
+        "A model that ships goes on learning, with another text. Its loss on both texts is measured as it does, beside "
+        "that of a new model that learns the other text from nothing.",
+        (
+            ("keeps", "It learns the new text and keeps Shakespeare."),
+            ("forgets", "It forgets Shakespeare, and is ahead of the new model on the new text."),
+            ("no-gain", "It forgets Shakespeare, and is not ahead of the new model."),
+        ),
+        (
+            Control(
+                "model",
+                "Model",
+                "Of those that ship.",
+                _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
+                "gpt2",
+            ),
+            Control("rate_multiple", "Learning rate", "A multiple of the fast recipe's.", _named(0.03, 0.1, 0.3), 0.1),
+            Control(
+                "kept_share",
+                "Shakespeare kept",
+                "Share of each batch.",
+                ((0.0, "none"), (0.25, "a quarter"), (0.5, "half")),
+                0.0,
+            ),
+        ),
+    ),
+}
+
+
+def question_of(name: str) -> Question:
+    """The question of an experiment; raises ValueError that lists the names if there is no such experiment."""
+    if name not in QUESTIONS:
+        raise ValueError(f"there is no experiment {name!r}; choose one of {', '.join(QUESTIONS)}")
+    return QUESTIONS[name]
