@@ -83,7 +83,7 @@ def test_its_attention_is_that_over_its_tokens(run: Run, catalogue: Catalogue, f
     assert len(pack["tokens"]) == len(ids)
     expected = attention_maps(ready.model, torch.tensor([ids]))[:, 0]
     assert torch.allclose(torch.as_tensor(unpack_attention(pack)), expected, atol=0.01)
-    assert len(tab.measure(looked)) == 3
+    assert all(tab.measure(looked))
     assert tab.ablate(looked, SimpleNamespace(heads=[[0, 0]], kv_heads=[]))[0]
     assert tab.export(looked, [0, 0])
 
