@@ -101,6 +101,8 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="shakespeare",
         help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text, or - for stdin",
     )
+    train.add_argument("--tokenizer", choices=TOKENIZERS, help="what a token is (default: a character)")
+    train.add_argument("--vocab-size", type=int, default=1024, help="tokens that bpe learns from the text")
     train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
     train.add_argument("--recipe", default="fast", choices=RECIPES, help="settings that the options below override")
@@ -260,7 +262,7 @@ def _train_config(options: argparse.Namespace, group: Group) -> TrainConfig:
 
 
 def _train_together(options: argparse.Namespace, train_config: TrainConfig, group: Group) -> int:
-    corpus = load_corpus(options.corpus)
+    corpus = load_corpus(options.corpus, options.vocab_size if options.tokenizer == "bpe" else None)
     model = _new_model(options, corpus, train_config.seed)
     trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
     recording = Recording(trainer)
@@ -280,8 +282,8 @@ def _train_together(options: argparse.Namespace, train_config: TrainConfig, grou
     is_whole = is_read_whole(corpus, model.config)
     extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
     print(
-        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} {loss:.3f}; "
-        f"saved in {options.out}"
+        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} "
+        f"{corpus.loss_in_words(loss)}; saved in {options.out}"
     )
     if options.chart is not None and group.is_first:
         from gpt.figures.plots import save_figure, training_figure
@@ -298,7 +300,8 @@ def _show(events: Iterable[TrainEvent], trainer: Trainer) -> None:
             bar.update(event.step - bar.n)
             if event.validation_loss is not None:
                 train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
-                bar.write(f"step {event.step:,}: {train_loss}validation {event.validation_loss:.3f}")
+                validation = trainer.corpus.loss_in_words(event.validation_loss)
+                bar.write(f"step {event.step:,}: {train_loss}validation {validation}")
                 bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shlex
 import signal
@@ -15,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gpt import Trainer, load_checkpoint
+from gpt import Trainer, load_checkpoint, load_corpus
 from gpt.__main__ import main
 from gpt.bench import BENCHMARKS, cache
 from gpt.training.group import Group
@@ -73,6 +74,28 @@ def test_train_then_generate(run_train, tmp_path, capsys):
     assert all(text.startswith("The dog") and len(text) == len("The dog") + 20 + 1 for text in texts)
     assert texts[0] == texts[1] != texts[2]
     assert main([*arguments, "--temperature", "0", "--top-k", "3", "--top-p", "0.9"]) == 0
+
+
+def test_byte_pairs_of_a_small_text(run_train, text_file, tmp_path, capsys):
+    """With their bits per character wherever a loss is told, as the corpus computes them."""
+    pairs = ("--tokenizer", "bpe", "--vocab-size", "300", "--steps", "3")
+    assert run_train(*pairs, "--final") == 0
+    printed = capsys.readouterr().out
+    checkpoint, corpus = load_checkpoint(tmp_path / "out"), load_corpus(text_file, 300)
+    assert checkpoint.config.vocab_size == corpus.tokenizer.vocab_size > 256
+    assert checkpoint.corpus == corpus.about
+    loss = checkpoint.result["validation_loss"]
+    bits = loss / math.log(2) * corpus.tokens_per_character
+    assert f"over the whole validation text {loss:.3f} ({bits:.3f} bits per character); saved in" in printed
+    assert printed.count("bits per character") == 3  # at steps 0 and 3, and at the end
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"**{loss:.4f} nats per token**, {bits:.4f} bits per character (95 %" in card
+    assert main(["verify", str(tmp_path / "out")]) == 0
+    assert main(["generate", "--model", str(tmp_path / "out"), "--max-new-tokens", "5"]) == 0
+    assert run_train(*pairs[:2], "--vocab-size", "256") == 2
+    answered(capsys, "the vocabulary size is 256; give 257 to 200,000 tokens")
+    assert run_train("--steps", "3") == 2
+    answered(capsys, "out holds a model of another configuration")
 
 
 def test_each_option_reaches_the_model(run_train, tmp_path):

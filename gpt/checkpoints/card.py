@@ -119,8 +119,8 @@ def _about_the_training(
         rows.append(
             (
                 "best validation loss",
-                f"{best.validation_loss:.3f} ± {best.validation_error:.3f} (standard error) nats per token at step "
-                f"{best.step:,}, over {windows} windows",
+                f"{best.validation_loss:.3f} ± {best.validation_error:.3f} (standard error) nats per token"
+                f"{_in_bits(best.validation_loss, corpus, 3)} at step {best.step:,}, over {windows} windows",
             )
         )
     return rows
@@ -135,9 +135,9 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapp
         "",
         "## Result",
         "",
-        f"Loss over {extent}, with the weights in this folder: **{loss:.4f} nats per token** "
-        f"(95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, from how much the loss differs "
-        f"between windows), a perplexity of {math.exp(loss):.2f}.",
+        f"Loss over {extent}, with the weights in this folder: **{loss:.4f} nats per token**"
+        f"{_in_bits(loss, corpus, 4)} (95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, "
+        f"from how much the loss differs between windows), a perplexity of {math.exp(loss):.2f}.",
         "",
         f"Made on {result['hardware']} with",
         "",
@@ -157,6 +157,14 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapp
         f"It has read {corpus.get('name')} and nothing else. It knows {config.vocab_size:,} tokens, looks back on at "
         f"most {config.context_length} of them, and writes what is likely, not what is true.",
     ]
+
+
+def _in_bits(loss: float | None, corpus: Mapping[str, Any], digits: int) -> str:
+    """The same loss in bits per character, if it is known how many tokens a character takes."""
+    tokens = corpus.get("tokens_per_character")  # not there in what an earlier version saved
+    if loss is None or not isinstance(tokens, float):
+        return ""
+    return f", {loss / math.log(2) * tokens:.{digits}f} bits per character"
 
 
 def _quoted(text: str) -> list[str]:

@@ -31,6 +31,7 @@ from gpt.checkpoints.folder import (
 )
 from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.saves import PARTS, checkpoint_writer
+from gpt.data.tokenizer import tokenizer_to_json
 from gpt.model.gpt2 import GPT2
 from gpt.training.group import Group
 from gpt.training.recipes import TrainConfig
@@ -114,6 +115,8 @@ def check_same_training(folder: Path, found: Checkpoint, recording: Recording) -
         raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
     if found.corpus.get("sha256") != trainer.corpus.sha256:
         raise ValueError(f"{folder} was trained on another text ({found.corpus.get('name')}); {instead}")
+    if tokenizer_to_json(found.tokenizer) != tokenizer_to_json(trainer.corpus.tokenizer):
+        raise ValueError(f"{folder} was trained on this text cut into other tokens; {instead}")
     if found.train_config is None:
         raise ValueError(f"{folder} does not say how it was trained; {instead}")
     free = ("max_steps", "device", "gradient_accumulation_steps", "checkpoint_activations")
@@ -215,7 +218,7 @@ def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None
         corpus.tokenizer,
         history=recording.history,
         train_config=recording.trainer.config,
-        corpus={"name": corpus.name, "sha256": corpus.sha256},
+        corpus=corpus.about,
         snapshots=recording.trainer.snapshots,
         threads=torch.get_num_threads(),
         **more,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from gpt.lazy import face
 
 if TYPE_CHECKING:
-    from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
+    from gpt.data.corpora import CORPORA, CorpusUnavailable, corpora_at_hand, load_corpus
     from gpt.data.corpus import Corpus
     from gpt.data.prepare import PreparedText, load_prepared, prepare_text
     from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer

@@ -18,16 +18,16 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
+from gpt.data.byte_pairs import LARGEST_STRETCH, byte_pair_ids, cut_text
 from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
 from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
@@ -45,17 +45,13 @@ _IDS_TYPES = {"uint16": "<u2", "uint32": "<u4"}
 _FILES = ("ids.bin", "tokenizer.json", "meta.json")  # in the order in which they come to their places
 _WORKPLACE = ".preparing"
 _COPY = "text.txt"  # of a text that can be read once only
-_STRETCH = 1_000_000  # characters read at a time
 _BPE_SAMPLE = 50_000_000  # bytes of text that merges are learned from, at most
 _LONGEST_PASSAGE = 10_000  # characters; what is longer has no spaces for thousands of them
 _UNBROKEN_SAMPLE = 5_000_000  # characters of such passages, at most: hardly anything repeats, and all takes memory
 _CODE_POINTS = 0x110000
 _UNKNOWN = 0xFFFF  # what the table of ids says of a character outside the vocabulary
 
-_MOST_KNOWN = 3_000_000  # characters of words whose tokens are kept
-
-# On to the next end of a word, at once or after some thousand characters; or the rest, where no word ends.
-_WORD = re.compile(r".*?\S(?=[ \n])|.+", re.DOTALL)
+# On to the next end of a word after some thousand characters; or the rest, where no word ends.
 _PASSAGE = re.compile(r".{4000,}?\S(?=[ \n])|.+", re.DOTALL)
 
 
@@ -216,7 +212,7 @@ class _Reading:
             done, has_begun = 0, False
             while True:
                 try:
-                    stretch = text.read(_STRETCH)
+                    stretch = text.read(LARGEST_STRETCH)
                 except UnicodeDecodeError as error:  # knows the position within the bytes it was given last
                     position, found = file.tell() - len(error.object) + error.start, error.object[error.start :]
                     raise not_utf8(name, position, found[:2]) from None
@@ -252,7 +248,7 @@ def _learn_bpe(reading: _Reading, vocab_size: int, size: int, tell: Callable[[st
 
     def sample() -> Iterator[str]:
         unbroken = 0  # characters so far
-        for number, some in enumerate(_cut(reading, _PASSAGE)):
+        for number, some in enumerate(cut_text(reading, _PASSAGE)):
             for passage in some if number % spacing == 0 else ():
                 if len(passage) > _LONGEST_PASSAGE:
                     share = reading.characters / max(size, 1)  # files of the system say that they are empty
@@ -268,27 +264,14 @@ def _code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
 
 
-def _cut(stretches: Iterable[str], pattern: re.Pattern[str]) -> Iterator[list[str]]:
-    """A text in pieces, cut before spaces and line ends that follow a word, where byte-pair encoding never joins.
-
-    So the tokens of the pieces are those of the whole text. Only a stretch that has no such place is cut at its end.
-    """
-    rest = ""
-    for stretch in stretches:
-        *pieces, rest = pattern.findall(rest + stretch)
-        if len(rest) >= _STRETCH:
-            pieces, rest = [*pieces, rest], ""
-        yield pieces
-    if rest:
-        yield [rest]
-
-
 def _write(folder: Path, reading: _Reading, tokenizer: Tokenizer) -> PreparedText:
     """Write the files of a prepared text."""
     ids_type = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     tokens = 0
     with open(folder / "ids.bin", "wb") as file:
-        encoded = _bpe_ids(tokenizer, reading) if isinstance(tokenizer, BPETokenizer) else _char_ids(tokenizer, reading)
+        encoded = (
+            byte_pair_ids(tokenizer, reading) if isinstance(tokenizer, BPETokenizer) else _char_ids(tokenizer, reading)
+        )
         for ids in encoded:
             tokens += len(ids)
             file.write(ids.astype(_IDS_TYPES[ids_type], copy=False).tobytes())
@@ -311,20 +294,6 @@ def _char_ids(tokenizer: Tokenizer, reading: _Reading) -> Iterator[NDArray[Any]]
         if ids.max() == _UNKNOWN:
             raise ValueError(f"{reading.name!r} changed while it was read; prepare it when nobody is writing to it")
         yield ids
-
-
-def _bpe_ids(tokenizer: BPETokenizer, reading: _Reading) -> Iterator[NDArray[Any]]:
-    """The ids of a text; each word is encoded when it first comes, and again only after many others."""
-    known: dict[str, list[int]] = {}
-    known_characters = 0
-    for words in _cut(reading, _WORD):
-        new = list({word for word in words if word not in known})
-        known_characters += sum(map(len, new))
-        if known_characters > _MOST_KNOWN:
-            new = list(set(words))
-            known, known_characters = {}, sum(map(len, new))
-        known.update(zip(new, tokenizer.encode_batch(new), strict=True))
-        yield np.fromiter(chain.from_iterable(map(known.__getitem__, words)), dtype=np.uint32)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

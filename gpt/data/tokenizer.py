@@ -39,6 +39,9 @@ class Tokenizer(Protocol):
     def unknown_characters(self, text: str) -> list[str]:
         """The characters that `encode` refuses, each once, in order of appearance."""
 
+    def characters_begun(self) -> list[int]:
+        """How many characters begin in each token, by id: the sum over a text's tokens is its number of characters."""
+
 
 class CharTokenizer:
     """A vocabulary of single characters, numbered in the order given.
@@ -80,6 +83,10 @@ class CharTokenizer:
     def unknown_characters(self, text: str) -> list[str]:
         """The characters of a text that are not in the vocabulary, each once, in order of appearance."""
         return list(dict.fromkeys(character for character in text if character not in self.stoi))
+
+    def characters_begun(self) -> list[int]:
+        """One in each token."""
+        return [1] * self.vocab_size
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; raises ValueError naming the characters that are not in the vocabulary."""
@@ -231,6 +238,10 @@ class BPETokenizer:
     def unknown_characters(self, text: str) -> list[str]:
         """None: every character has its bytes. (Half a surrogate pair is no character, and is named.)"""
         return list(dict.fromkeys(character for character in text if "\ud800" <= character <= "\udfff"))
+
+    def characters_begun(self) -> list[int]:
+        """How many characters begin in each token, by id: its bytes less those that go on with a character."""
+        return [sum(byte & 0xC0 != 0x80 for byte in token) for token in self._bytes]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; raises ValueError if it holds half a surrogate pair, which is no text."""

@@ -22,6 +22,7 @@ from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.checkpoints.folder import load_checkpoint, load_snapshot, load_training_state, save_checkpoint
 from gpt.data.corpora import CORPORA, load_corpus
 from gpt.data.corpus import Corpus
+from gpt.data.tokenizer import BPETokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.model.config import GPTConfig
 from gpt.model.gpt2 import GPT2
 from gpt.runs.exports import corpus_text
@@ -76,13 +77,15 @@ def _save(run: Run, place: int, folder: Path) -> None:
                 training_state=saved.state,
                 snapshots=saved.snapshots,
             )
+    byte_pairs = tokenizer_to_json(corpus.tokenizer) if corpus.tokenizer_sha256 else None
     description = {
         "place": place,
         "models": [[label, asdict(config)] for label, config in request.models],
         "training": asdict(request.training),
         "seeds": request.seeds,
         "copy_of": request.copy_of,
-        "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+        "tokenizer_sha256": request.tokenizer_sha256,
+        "corpus": {"name": corpus.name, "sha256": corpus.sha256, "byte_pairs": byte_pairs},
         "owner": run.owner,
         "readers": sorted(run.readers),
         "goal": run.goal,
@@ -130,6 +133,7 @@ def _restored(folder: Path) -> Run:
         training=training_config(**description["training"]),
         seeds=description["seeds"],
         copy_of=description["copy_of"],
+        tokenizer_sha256=description.get("tokenizer_sha256", ""),  # not there in an earlier version's
     )
     run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
     run.readers.update(description.get("readers", []))  # not there in an earlier version's
@@ -157,10 +161,16 @@ def _restored_member(folder: Path, member: Member, batches_digest: str) -> Saved
 
 
 def _corpus(place: Path, said: dict[str, Any]) -> Corpus:
-    if said["name"] in CORPORA:
+    byte_pairs = said.get("byte_pairs")  # not there in an earlier version's
+    tokenizer = None if byte_pairs is None else tokenizer_from_json(byte_pairs)  # learned again, it might be another
+    if tokenizer is not None and not isinstance(tokenizer, BPETokenizer):
+        raise ValueError("the text's byte pairs are of another kind")
+    if said["name"] not in CORPORA:
+        corpus = Corpus.from_text(said["name"], (place / "text.txt").read_bytes().decode("utf-8"), tokenizer)
+    elif tokenizer is None:
         corpus = load_corpus(said["name"])
     else:
-        corpus = Corpus.from_text(said["name"], (place / "text.txt").read_bytes().decode("utf-8"))
+        corpus = Corpus.from_text(said["name"], corpus_text(load_corpus(said["name"])), tokenizer)
     if corpus.sha256 != said["sha256"]:
         raise ValueError("the text is not the one the run learned from")
     return corpus

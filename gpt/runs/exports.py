@@ -116,7 +116,7 @@ def _write_model(run: Run, member: Member, folder: Path) -> Path:
             run.corpus.tokenizer,
             history=list(member.events),
             train_config=replace(run.request.training, seed=member.seed),
-            corpus={"name": run.corpus.name, "sha256": run.corpus.sha256},
+            corpus=run.corpus.about,
             threads=run.layout[1] or None,
         )
         for file in sorted(checkpoint.iterdir()):
@@ -131,7 +131,9 @@ def _name(member: Member) -> str:
 
 def reproduction_script(run: Run, losses: int = 10) -> str:
     """A Python script that trains the run's models again and prints the first losses of each."""
-    corpus = run.corpus.name if run.corpus.name in CORPORA else _TEXT_FILE
+    corpus = repr(run.corpus.name if run.corpus.name in CORPORA else _TEXT_FILE)
+    if run.corpus.tokenizer_sha256:
+        corpus += f", byte_pairs={max(257, run.corpus.tokenizer.vocab_size)}"  # 256 where no pair occurs twice
     models = "".join(f"    ({member.label!r}, {member.seed}): {member.config!r},\n" for member in run.members)
     return f'''"""Prints the first {losses} training losses of a run of GPT Lab; run it beside the folder gpt/."""
 
@@ -143,7 +145,7 @@ import torch
 from gpt import GPT2, GPTConfig, TrainConfig, load_corpus, train
 
 torch.set_num_threads({max(1, run.layout[1])})  # as the lab did; another number rounds differently
-corpus = load_corpus({corpus!r})
+corpus = load_corpus({corpus})
 training = {run.request.training!r}
 models = {{
 {models}}}

@@ -78,6 +78,7 @@ LARGEST_UPLOAD = 16_000_000  # bytes of a file: the largest model that is traine
 MOST_FILES_AT_ONCE = 1  # in one upload
 MOST_UPLOADS = 24  # checkpoints held in memory; the oldest is forgotten first
 LARGEST_OWN_TEXT = 2_000_000  # characters to learn from
+MOST_OWN_FILES = 200  # that such a text may be made of
 LARGEST_REQUEST = 4 * LARGEST_OWN_TEXT + 200_000  # bytes: such a text, and the other controls
 MOST_BYTES_UNDER_WAY = 64_000_000  # of all requests that are arriving or are taken in
 MOST_BYTES_OF_CALLS = 64_000_000  # of all calls that are not answered yet

@@ -47,6 +47,7 @@ class RunRequest:
         training: the same for all.
         seeds: how many times, with seeds `training.seed`, + 1, ...
         copy_of: for a copy that goes on from another run: whose, at which step, and by whom; else empty.
+        tokenizer_sha256: of the byte pairs that the text is cut into; empty where its characters are the tokens.
     """
 
     models: tuple[tuple[str, GPTConfig], ...]
@@ -54,11 +55,15 @@ class RunRequest:
     training: TrainConfig
     seeds: int = 1
     copy_of: str = ""
+    tokenizer_sha256: str = ""
 
     @property
     def key(self) -> str:
         """A short name of the run: equal requests have equal keys."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        said = asdict(self)
+        if not self.tokenizer_sha256:  # so that links to runs of an earlier version stay what they were
+            del said["tokenizer_sha256"]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
     def held_bytes(self) -> int:

@@ -80,7 +80,7 @@ class Runs:
             ValueError: the models do not fit the corpus.
         """
         self._check(request)
-        if request.corpus_sha256 != corpus.sha256:
+        if (request.corpus_sha256, request.tokenizer_sha256) != (corpus.sha256, corpus.tokenizer_sha256):
             raise ValueError(f"the request is for another text than {corpus.name!r}; make it with this one's checksum")
         for _, config in request.models:
             check_fit(config, corpus, request.training)

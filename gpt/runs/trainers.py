@@ -11,17 +11,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from gpt.data.tokenizer import tokenizer_to_json
 from gpt.runs.messages import Message, read_message, write_message
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from gpt.data.corpus import Corpus
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _ENDED = "the process that trained it was ended from outside, perhaps for want of memory"
@@ -78,7 +79,7 @@ class TrainerProcess:
 @dataclass(eq=False)
 class _Hired:
     trainer: Carrier
-    corpus_sha256: str = ""  # of the text it has
+    corpus: tuple[str, str] = ("", "")  # the checksums of the text it has, and of its tokens
 
 
 class Trainers:
@@ -150,12 +151,15 @@ class Crew:
         for hired in self._hired:
             self._write(hired, message)
 
-    def give_corpus(self, sha256: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def give_corpus(self, corpus: Corpus) -> None:
         """Have every process know a text; raises TrainerLost."""
+        checksums = (corpus.sha256, corpus.tokenizer_sha256)
+        fields = {"name": corpus.name, "sha256": corpus.sha256, "tokenizer": tokenizer_to_json(corpus.tokenizer)}
         for hired in self._hired:
-            if hired.corpus_sha256 != sha256:
-                self._write(hired, Message("corpus", {"sha256": sha256, **fields}, tensors))
-                hired.corpus_sha256 = sha256
+            if hired.corpus != checksums:
+                parts = {"train": corpus.train_ids, "validation": corpus.validation_ids}
+                self._write(hired, Message("corpus", fields, parts))
+                hired.corpus = checksums
 
     def listen(self) -> None:
         """Begin to read what the processes tell, each until it has left its models."""

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from gpt.data.tokenizer import tokenizer_to_json
 from gpt.runs.experiment_run import ExperimentRun
 from gpt.runs.job import Job
 from gpt.runs.messages import Message
@@ -122,10 +121,9 @@ class _Training:
             self.run.allowed = -1
 
     def _begin(self, crew: Crew) -> None:
-        run, corpus = self.run, self.run.corpus
+        run = self.run
         crew.listen()
-        text = {"name": corpus.name, "tokenizer": tokenizer_to_json(corpus.tokenizer)}
-        crew.give_corpus(corpus.sha256, text, {"train": corpus.train_ids, "validation": corpus.validation_ids})
+        crew.give_corpus(run.corpus)
         for number, member in enumerate(run.members):
             saved = member.saved
             said = {

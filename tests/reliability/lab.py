@@ -64,6 +64,7 @@ def controls(changes: Mapping[str, object]) -> list[object]:
         "size": "tiny: 2 layers, 64 wide",
         "text": "python-docs",
         "own_text": "",
+        "tokens": "characters",
         "steps": 200,
         "recipe": "fast",
         "batch_size": 24,

@@ -83,18 +83,23 @@ def test_paused_runs_stay_paused_and_waiting_ones_wait(lab, corpus, request_for,
     wait_until(lambda: later.find(waiting.key).state == "done", "the one that waited")
 
 
-def test_a_text_of_ones_own_is_kept_with_the_run_and_removed_with_it(lab, request_for, tiny_text, tmp_path):
-    own = Corpus.from_text("my.txt", tiny_text + "Grüße,\r\nand an odd end\r")
+@pytest.mark.parametrize("byte_pairs", [None, 300])
+def test_a_text_of_ones_own_is_kept_with_the_run_and_removed_with_it(request_for, tiny_text, tmp_path, byte_pairs):
+    own = Corpus.from_text("my.txt", tiny_text + "Grüße,\r\nand an odd end\r", byte_pairs)
     asked = request_for(max_steps=LONG)
     models = tuple((label, replace(config, vocab_size=own.tokenizer.vocab_size)) for label, config in asked.models)
-    run = Run(replace(asked, models=models, corpus_sha256=own.sha256), own, "ada")
+    checksums = {"corpus_sha256": own.sha256, "tokenizer_sha256": own.tokenizer_sha256}
+    run = Run(replace(asked, models=models, **checksums), own, "ada")
     folder = tmp_path / "archive"
     assert save_runs([run], folder, most_seconds=5) == 1
     assert (folder / run.key / "text.txt").is_file()
     if os.name == "posix":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     (again,) = restored_runs(folder)
+    assert again.key == run.key
     assert again.corpus.sha256 == own.sha256
+    assert again.corpus.tokenizer_sha256 == own.tokenizer_sha256
+    assert again.corpus.train_ids.equal(own.train_ids)
     assert list(folder.iterdir()) == []
 
 

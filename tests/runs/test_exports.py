@@ -17,6 +17,7 @@ from gpt.data.corpora import load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
 from gpt.runs.exports import export_run, reproduction_script
+from gpt.runs.limits import Limits
 from gpt.runs.request import RunRequest
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
@@ -29,8 +30,9 @@ def _finished(corpus: Corpus, seeds: int = 1) -> Run:
     size = {"embed_size": 16, "num_heads": 2, "num_layers": 1, "context_length": 16}
     models = tuple((name, make_config(name, corpus.tokenizer.vocab_size, **size)) for name in ("gpt2", "rotary"))
     training = TrainConfig(max_steps=12, batch_size=4, eval_interval=6, eval_windows=4, sample_length=10, device="cpu")
-    runs = Runs()
-    run = runs.submit(RunRequest(models, corpus.sha256, training, seeds), corpus, "visitor")
+    runs = Runs(Limits(unwatched_seconds=60.0))
+    asked = RunRequest(models, corpus.sha256, training, seeds, tokenizer_sha256=corpus.tokenizer_sha256)
+    run = runs.submit(asked, corpus, "visitor")
     deadline = time.monotonic() + 60
     while not run.is_over and time.monotonic() < deadline:
         time.sleep(0.02)  # until the worker is done
@@ -83,12 +85,13 @@ def test_script_prints_the_losses_of_the_chart(finished: Run, tmp_path: Path) ->
     assert _printed(finished, tmp_path, PROJECT) == _first_losses(finished)
 
 
-def test_script_for_an_own_text_brings_the_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("byte_pairs", [None, 300])
+def test_script_for_an_own_text_brings_the_text(tmp_path: Path, byte_pairs: int | None) -> None:
     """As it was learned: with a byte order mark and line ends of all kinds, a paste is not what its file would be."""
     text = "".join(f"line {number}: héllo → wörld\n" for number in range(60))
     pasted = "\ufeff" + text.replace("1:", "1:\r").replace("2:", "2:\r\n")
     text = text.replace("1:", "1:\n").replace("2:", "2:\n")
-    run = _finished(Corpus.from_text("your own text", pasted), seeds=2)
+    run = _finished(Corpus.from_text("your own text", pasted, byte_pairs), seeds=2)
     names = {path.name for path in export_run(run, tmp_path)}
     assert {"reproduce.py", "text.txt"} <= names
     assert (tmp_path / "text.txt").read_bytes() == text.encode()

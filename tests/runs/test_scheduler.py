@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import threading
 import time
 import weakref
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 import gpt.runs.lease
-from gpt import GPT2, Trainer, train
+from gpt import GPT2, Corpus, Trainer, train
 from gpt.runs.limits import Limits
 from gpt.runs.request import NotYourRun, RunRefused, is_snapshot_step
 from gpt.runs.scheduler import Runs
@@ -64,8 +66,33 @@ def test_equal_requests_have_equal_keys(request_for):
         request_for("gpt2", max_steps=9).key,
         dataclasses.replace(request_for("gpt2"), corpus_sha256="0").key,
         dataclasses.replace(request_for("gpt2"), copy_of="x").key,
+        dataclasses.replace(request_for("gpt2"), tokenizer_sha256="0").key,
     }
-    assert len(keys) == 8
+    assert len(keys) == 9
+
+
+def test_a_key_without_byte_pairs_is_that_of_an_earlier_version(request_for):
+    """So that links to its runs, and what it saved of them, are found."""
+    asked = request_for("gpt2")
+    said = dataclasses.asdict(asked)
+    del said["tokenizer_sha256"]
+    assert asked.key == hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def test_one_text_in_characters_and_in_byte_pairs_is_two_texts_to_a_trainer(lab, corpus, request_for, wait_until):
+    """The process that has just trained on the one is given the other."""
+    text = corpus.tokenizer.decode([*corpus.train_ids.tolist(), *corpus.validation_ids.tolist()])
+    runs, asked = lab(), request_for("gpt2", max_steps=3)
+    for tokens in (corpus, Corpus.from_text(corpus.name, text, 300), corpus):
+        models = tuple((n, dataclasses.replace(c, vocab_size=tokens.tokenizer.vocab_size)) for n, c in asked.models)
+        request = dataclasses.replace(asked, models=models, tokenizer_sha256=tokens.tokenizer_sha256)
+        with pytest.raises(ValueError, match="is for another text than 'python-docs'"):
+            runs.submit(dataclasses.replace(request, tokenizer_sha256="0"), tokens, "ada")
+        run = runs.submit(request, tokens, "ada", restart=runs.find(request.key) is not None)
+        wait_until(lambda run=run: run.is_over, "the run")
+        assert run.state == "done", run.message
+        model = build(run.members[0].config, request.training.seed)
+        assert losses(run.members[0].events) == losses(train(model, tokens, request.training))
 
 
 def test_requests_equal_in_python_have_equal_keys(request_for):

@@ -33,6 +33,8 @@ from gpt.ui.components.run_panel import run_panel
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
+from gpt.ui.components.text_files import text_files
+from gpt.ui.components.token_text import token_text
 
 FOLDER = Path(components.__file__).parent
 FACTORIES = {
@@ -52,6 +54,8 @@ FACTORIES = {
     "step_slider": step_slider,
     "surprise_text": surprise_text,
     "text_columns": text_columns,
+    "text_files": text_files,
+    "token_text": token_text,
 }
 CONFIG = GPTConfig(vocab_size=65)
 HOSTILE = ["<img src=x onerror=window.hacked=1>", "${alert(1)}", "{{constructor}}"]
@@ -270,7 +274,7 @@ def test_the_curves_given_stay_as_they_were() -> None:
 
 def test_an_empty_chart_says_so() -> None:
     assert loss_chart_value([], [], 1, "nothing yet") == {
-        "series": [], "references": [], "max_steps": 1, "empty": "nothing yet"
+        "series": [], "references": [], "max_steps": 1, "empty": "nothing yet", "tokens_per_character": None
     }  # fmt: skip
 
 

@@ -17,8 +17,13 @@ const Y_AXES = {
   linear: { hint: "equal distances: equal differences" },
   log: { hint: "equal distances: equal ratios" },
 };
+const UNITS = {
+  "nats per token": { hint: "what training makes smaller" },
+  "bits per character": { hint: "can be compared between characters and byte pairs" },
+};
 
-const choices = { x: "step", y: "linear", raw: true, hidden: new Set() };
+const choices = { x: "step", y: "linear", unit: "nats per token", raw: true, hidden: new Set() };
+let unit = 1; // what a loss in nats per token is multiplied by
 const cursor = { step: null, held: false, x: 0 }; // x: where the crosshair is, in px
 const size = { width: 0, height: 0 };
 let curves = []; // what the latest value says, completed by readCurve
@@ -48,10 +53,16 @@ function readNumbers(given, name) {
   return known.numbers;
 }
 
+const inUnit = (losses) => (unit === 1 ? losses : losses.map((loss) => loss * unit));
+
+function unitOf({ tokens_per_character: tokens }) {
+  return choices.unit === "nats per token" || !tokens ? 1 : tokens / Math.LN2;
+}
+
 // `places` is where each loss lies on the horizontal axis, in the unit chosen.
 function readLine(given, prefix) {
   const read = (key) => readNumbers(given[prefix + key], `${given.label} ${prefix + key}`);
-  const line = { steps: read("steps"), losses: read("losses") };
+  const line = { steps: read("steps"), losses: inUnit(read("losses")) };
   if (choices.x === "step") return { ...line, places: line.steps };
   if (choices.x === "seconds") return { ...line, places: read("seconds") };
   return { ...line, places: line.steps.map((step) => step * given.tokens_per_step) };
@@ -73,7 +84,7 @@ function readCurve(given, maxSteps) {
 
 // Where a curve is a mean over several runs: how far they lie apart at each validation loss.
 function readSpreads(given) {
-  return readNumbers(given.validation_spreads, `${given.label} validation_spreads`);
+  return inUnit(readNumbers(given.validation_spreads, `${given.label} validation_spreads`));
 }
 
 // The middle one of a loss and its two neighbours; the loss itself where a neighbour is missing.
@@ -162,7 +173,8 @@ function scaleOfLosses([low, high], top, bottom) {
 
 function planFrame(value) {
   const narrow = size.width < NARROW;
-  const references = (value.references ?? []).filter((reference) => Number.isFinite(reference.loss));
+  const known = (value.references ?? []).filter((reference) => Number.isFinite(reference.loss));
+  const references = known.map(({ label, loss }) => ({ label, loss: loss * unit }));
   const names = narrow ? [""] : [...curves.map((curve) => curve.label), ...references.map((line) => line.label)];
   const margin = LABEL_GAP + 8 + Math.max(...names.concat("").map((name) => widthOf(`${name} 0.00`)));
   const box = { left: 36, top: narrow ? 20 : 10, bottom: size.height - 44, right: size.width - margin };
@@ -334,6 +346,8 @@ function drawLabels(shown) {
 function draw() {
   if (size.width === 0) return; // in a tab nobody has opened
   const value = props.value ?? {};
+  unit = unitOf(value);
+  unitChoice.hidden = !value.tokens_per_character;
   curves = (value.series ?? []).map((given) => readCurve(given, value.max_steps || 0));
   frame = planFrame(value);
   const shown = visibleCurves();
@@ -342,6 +356,7 @@ function draw() {
   drawLabels(shown);
   drawCursor();
   drawLegend();
+  setText(yTitle, unitChoice.hidden ? "↑ loss (nats per token)" : "↑ loss");
   root.classList.toggle("bare", curves.length === 0);
   setText(message, messageOver(shown, value));
   const results = shown.map((curve) => `${curve.label}: validation loss ${fixed(lastValidation(curve), 2)}.`);
@@ -480,6 +495,7 @@ function makeChoice(parent, key, name, options) {
     button.title = hint;
     button.setAttribute("aria-pressed", choices[key] === choice);
   }
+  return group;
 }
 
 function makeRawSwitch(parent) {
@@ -537,7 +553,8 @@ function follow(left) {
 const root = element.querySelector(".loss-chart");
 root.classList.add("frame");
 const switches = make(root, "div", "switches");
-make(switches, "span", "y-title", "↑ loss (nats per token)");
+const yTitle = make(switches, "span", "y-title");
+const unitChoice = makeChoice(switches, "unit", "unit of the loss", UNITS);
 makeChoice(switches, "x", "horizontal axis", X_AXES);
 makeChoice(switches, "y", "vertical axis", Y_AXES);
 makeRawSwitch(switches);

@@ -32,6 +32,7 @@ def loss_chart_value(
     references: Sequence[Mapping[str, Any]],
     max_steps: int,
     empty_text: str,
+    tokens_per_character: float | None = None,
 ) -> dict[str, Any]:
     """The value that draws these curves.
 
@@ -50,10 +51,12 @@ def loss_chart_value(
         references: Grey lines to compare with, such as `{"label": "bigram model", "loss": 2.48}`.
         max_steps: How long the run will be, so that the axis keeps still while it is under way.
         empty_text: The sentence that an empty chart shows.
+        tokens_per_character: Of the text that all of them are tested on; None where these differ or are unknown, and
+            then losses are shown in nats per token only.
 
-    Losses are in nats per token. Lists of numbers become text: at every update Gradio's page copies each
-    number of a list on its own, over half a second for four curves of 5,000 steps, but a text in one piece;
-    and of a text that has grown only the end is sent.
+    Losses are in nats per token; the page turns them into bits per character for those who want these. Lists of numbers
+    become text: at every update Gradio's page copies each number of a list on its own, over half a second for four
+    curves of 5,000 steps, but a text in one piece; and of a text that has grown only the end is sent.
     """
     curves = [
         dict(curve) | {key: _as_text(curve[key]) for key in (*_NUMBERS, *_OPTIONAL_NUMBERS) if key in curve}
@@ -64,6 +67,7 @@ def loss_chart_value(
         "references": [dict(reference) for reference in references],
         "max_steps": max_steps,
         "empty": empty_text,
+        "tokens_per_character": tokens_per_character,
     }
 
 

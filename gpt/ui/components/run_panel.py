@@ -13,7 +13,8 @@ def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     `sentence` says where the run is, `share` is how much of it is done (0 to 1, or None for no bar), `run` its key or
     "", `version` the run's own, `proof` a list of [name, value] about what was equal, shown on demand. Each model has
     "label", "colour", "dash", "samples" as a list of [step, text], and "facts" as a list of [name, value].
-    `may_read` is false where what the models write is not for this visitor; it may be left out.
+    `may_read` is false where what the models write is not for this visitor; it may be left out, and so may `predicts`,
+    what comes next in a text: "character" or "token".
 
     The server function `still_watching`, called with `{"run": key}` every few seconds, answers with the run's version,
     or None for a run it does not know. Event: `watch_again`, when the run has moved on and this page was not told.

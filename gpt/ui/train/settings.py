@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 5000
 OWN_TEXT = "your own text"
+# What a token is: a character, or one of so many byte pairs, the 256 bytes among them.
+TOKENS: dict[str, int | None] = {
+    "characters": None,
+    "byte pairs, 320 tokens": 320,
+    "byte pairs, 512 tokens": 512,
+    "byte pairs, 1,024 tokens": 1024,
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class TrainSettings:
     size: Any
     text: Any
     own_text: Any
+    tokens: Any
     steps: Any
     recipe: Any
     batch_size: Any
@@ -70,6 +78,7 @@ class TrainSettings:
         require_choice("text", self.text, [*CORPORA, OWN_TEXT])
         if self.text == OWN_TEXT:
             require_text("your own text", self.own_text, LARGEST_OWN_TEXT)
+        require_choice("tokens", self.tokens, TOKENS)
         require_choice("recipe", self.recipe, RECIPES)
         require_choice("context", self.context_length, TRAINED_CONTEXTS)
         require_number("the learning rate's multiple", self.rate_multiple, 0.01, 100)
@@ -103,7 +112,8 @@ class TrainSettings:
             seed=self.seed,
             device="cpu",
         )
-        return RunRequest(tuple(models), corpus.sha256, training, self.seeds)
+        digest = corpus.tokenizer_sha256
+        return RunRequest(tuple(models), corpus.sha256, training, self.seeds, tokenizer_sha256=digest)
 
     def _config(self, variant: str, vocab_size: int) -> GPTConfig:
         size = SIZES[self.size] | {"context_length": self.context_length}

@@ -8,15 +8,17 @@ from typing import Any
 
 import gradio as gr
 
-from gpt.data.corpora import CORPORA
+from gpt.data.corpora import corpora_at_hand
 from gpt.model.config import VARIANTS
-from gpt.runs.limits import LARGEST_OWN_TEXT
+from gpt.runs.limits import LARGEST_OWN_TEXT, MOST_OWN_FILES
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import RECIPES
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.run_panel import run_panel
+from gpt.ui.components.text_files import text_files
+from gpt.ui.components.token_text import token_text
 from gpt.ui.door.door import Door
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.sizes import (
@@ -28,8 +30,8 @@ from gpt.ui.sizes import (
     TRAINED_WINDOW,
 )
 from gpt.ui.train.handlers import TrainHandlers
-from gpt.ui.train.settings import OWN_TEXT, PRESETS, Preset, TrainSettings
-from gpt.ui.train.texts import preview_text, read_upload
+from gpt.ui.train.settings import OWN_TEXT, PRESETS, TOKENS, Preset, TrainSettings
+from gpt.ui.train.texts import preview_text, read_files
 from gpt.ui.turns import PRESSES, WATCHING
 
 _OPENING = "Fetching how the models that ship with the lab learned…"
@@ -166,7 +168,7 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
         label="also without the causal mask", info="Trains a second model of each, which sees the future."
     )
     size = gr.Dropdown(list(SIZES), value=SMALL, label="Size", info="Larger learns more, and more slowly.")
-    text = gr.Dropdown([*CORPORA, OWN_TEXT], value="shakespeare", label="Text", info="What to learn from.")
+    text = gr.Dropdown([*corpora_at_hand(), OWN_TEXT], value="shakespeare", label="Text", info="What to learn from.")
     with gr.Group(visible=False) as own_group:
         own_text = gr.Textbox(
             label="Your own text",
@@ -175,9 +177,15 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
             max_lines=6,
             max_length=LARGEST_OWN_TEXT,
         )
-        upload = gr.UploadButton("Open a .txt file", file_types=[".txt"], type="binary", size="sm")
+        own_files = text_files(most_files=MOST_OWN_FILES, most_characters=LARGEST_OWN_TEXT, elem_id="own-files")
     steps = gr.Slider(10, min(3000, most_steps), value=200, step=10, label="Steps", info="Updates of the weights.")
     with gr.Accordion("Details", open=False):
+        tokens = gr.Dropdown(
+            list(TOKENS),
+            value="characters",
+            label="Tokens",
+            info="What a model reads and writes at once; byte pairs are learned from the text.",
+        )
         window_size = gr.Slider(
             1,
             LARGEST_TRAINED_WINDOW,
@@ -193,7 +201,7 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
             list(TRAINED_CONTEXTS),
             value=TRAINED_CONTEXT,
             label="Context",
-            info="Characters a model can look back on.",
+            info="Tokens a model can look back on.",
         )
         batch_size = gr.Slider(1, 64, value=32, step=1, label="Batch size", info="Texts learned from in each step.")
         recipe = gr.Dropdown(
@@ -209,17 +217,21 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
         seeds = gr.Slider(1, 3, value=1, step=1, label="Repeats", info="The same with the next seeds, for the spread.")
 
     with gr.Accordion("Look at the text", open=False) as preview_fold:
-        preview = gr.Textbox(show_label=False, lines=8, max_lines=8, interactive=False, elem_classes="monospace")
+        preview = token_text(elem_id="token-text")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     text.change(lambda choice: gr.Group(visible=choice == OWN_TEXT), text, own_group, **quiet)
-    gr.on([text.change, own_text.blur, preview_fold.expand], preview_text, [text, own_text], preview, **quiet)
-    upload.upload(read_upload, upload, own_text, api_visibility="private")
+    looked = [text, own_text, tokens]
+    changes = [text.change, own_text.blur, tokens.change, preview_fold.expand]
+    gr.on(changes, preview_text, looked, preview, **quiet)
+    read = own_files.open_files(read_files, None, [own_text, own_files], **quiet)
+    read.then(preview_text, looked, preview, **quiet)
     controls = {
         "variants": variants,
         "without_mask": without_mask,
         "size": size,
         "text": text,
         "own_text": own_text,
+        "tokens": tokens,
         "steps": steps,
         "recipe": recipe,
         "batch_size": batch_size,

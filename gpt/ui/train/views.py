@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpt.costs.formulas import flops_per_token, parameter_count
+from gpt.data.tokenizer import CharTokenizer
 from gpt.model.config import GPTConfig, changes_from_gpt2, variant_name
 from gpt.runs.run import Member, Run
 from gpt.runs.scheduler import Runs
@@ -35,7 +36,8 @@ def run_chart(run: Run) -> dict[str, Any]:
         _mean_curve([_curve(label, member.config, list(member.events), training) for member in members]) | styles[label]
         for label, members in _by_label(run).items()
     ]
-    return loss_chart_value(series, references(run.corpus), training.max_steps, _EMPTY)
+    corpus = run.corpus
+    return loss_chart_value(series, references(corpus), training.max_steps, _EMPTY, corpus.tokens_per_character)
 
 
 def _by_label(run: Run) -> dict[str, list[Member]]:
@@ -79,7 +81,13 @@ def shipped_chart(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
     vocabularies = {checkpoint.config.vocab_size for checkpoint in checkpoints.values()}
     lines = [_uniform(vocabularies.pop())] if len(vocabularies) == 1 else []
     steps = [checkpoint.history[-1].step for checkpoint in checkpoints.values() if checkpoint.history]
-    return loss_chart_value(series, lines, max(steps, default=1), _EMPTY)
+    units = {_tokens_per_character(checkpoint) for checkpoint in checkpoints.values()}
+    return loss_chart_value(series, lines, max(steps, default=1), _EMPTY, units.pop() if len(units) == 1 else None)
+
+
+def _tokens_per_character(checkpoint: Checkpoint) -> float | None:
+    """Of the text that a checkpoint was tested on, which is not here: known where a token is a character."""
+    return 1.0 if isinstance(checkpoint.tokenizer, CharTokenizer) else None
 
 
 def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
@@ -103,6 +111,7 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
         may_read: whether what its models write is shown: they may have learned it by heart from somebody's own text.
     """
     styles = _styles(run)
+    tokens = run.corpus.tokens_per_character
     version = run.version  # before the rest, so that a page never takes itself to be newer than it is
     return {
         "sentence": run_sentence(run, runs) if may_read else f"{run_sentence(run, runs).rstrip('.')}. {_NOT_YOUR_TEXT}",
@@ -112,12 +121,15 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
         "run": run.key,
         "version": version,
         "models": [
-            _model_view(label, members[0].config, *(list(member.events) for member in members))
+            _model_view(
+                label, members[0].config, *(list(member.events) for member in members), tokens_per_character=tokens
+            )
             | styles[label]
             | ({} if may_read else {"samples": []})
             for label, members in _by_label(run).items()
         ],
         "proof": _proof(run),
+        "predicts": "token" if run.corpus.tokenizer_sha256 else "character",
     }
 
 
@@ -162,12 +174,15 @@ def _pace(run: Run) -> tuple[float, float]:
 
 
 def references(corpus: Corpus) -> list[dict[str, Any]]:
-    """Losses to compare with: guessing blindly, knowing only which character follows which, and a published one."""
+    """Losses to compare with: guessing blindly, knowing only which token follows which, and a published one.
+
+    They are in nats per token; the published one, which was measured in characters, as so many tokens have it.
+    """
     lines = [_uniform(corpus.tokenizer.vocab_size)]
     if corpus.bigram_loss is not None:
         lines.append({"label": "bigram model", "loss": corpus.bigram_loss})
     if corpus.name == "shakespeare":
-        lines.append({"label": "nanoGPT's CPU recipe", "loss": _NANOGPT_LOSS})
+        lines.append({"label": "nanoGPT's CPU recipe", "loss": _NANOGPT_LOSS / corpus.tokens_per_character})
     return lines
 
 
@@ -193,13 +208,17 @@ def _curve(label: str, config: GPTConfig, events: Sequence[TrainEvent], training
     }
 
 
-def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent]) -> dict[str, Any]:
+def _model_view(
+    label: str, config: GPTConfig, *histories: Sequence[TrainEvent], tokens_per_character: float = 1.0
+) -> dict[str, Any]:
     """A model's samples and measurements; with several seeds, the samples are the first one's."""
     last = [events[-1] for events in histories if events]
+    bits = _best_loss(histories, tokens_per_character / math.log(2))
     milliseconds = [1000 * event.seconds / event.step for event in last if event.step]
     speeds = [event.tokens / event.seconds for event in last if event.seconds]
     facts = [
         ["best validation loss", _best_loss(histories)],
+        *([] if tokens_per_character == 1 else [["bits per character", bits]]),
         ["parameters", f"{parameter_count(config):,}"],
         ["FLOPs per token", f"{flops_per_token(config) / 1e6:.2f} M"],
         ["ms per step", f"{statistics.fmean(milliseconds):,.0f}" if milliseconds else "–"],
@@ -210,8 +229,11 @@ def _model_view(label: str, config: GPTConfig, *histories: Sequence[TrainEvent])
     return {"label": label, **variant_style(variant_name(config)), "samples": samples, "facts": facts}
 
 
-def _best_loss(histories: Sequence[Sequence[TrainEvent]]) -> str:
-    """The lowest validation loss with its spread: over seeds if there are several, else over validation windows."""
+def _best_loss(histories: Sequence[Sequence[TrainEvent]], unit: float = 1.0) -> str:
+    """The lowest validation loss with its spread: over seeds if there are several, else over validation windows.
+
+    Both are multiplied by `unit`, which takes them from nats per token to another unit.
+    """
     from gpt.training.state import best_event  # here, because the page is made before PyTorch is loaded
 
     best = [event for events in histories if (event := best_event(events)) is not None]
@@ -220,7 +242,7 @@ def _best_loss(histories: Sequence[Sequence[TrainEvent]]) -> str:
     mean = statistics.fmean(event.validation_loss or math.nan for event in best)
     spread = statistics.stdev(event.validation_loss or math.nan for event in best) if len(best) > 1 else None
     error = spread if spread is not None else best[0].validation_error
-    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
+    return f"{unit * mean:.3f}" if error is None else f"{unit * mean:.3f} ± {unit * error:.3f}"
 
 
 def _proof(run: Run) -> list[list[str]]:

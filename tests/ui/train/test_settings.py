@@ -63,6 +63,16 @@ def test_each_setting_reaches_the_run(start: Callable[..., Run]) -> None:
     assert training.matrix_learning_rate == pytest.approx(3 * plain.matrix_learning_rate)
 
 
+def test_byte_pairs_reach_the_run(start: Callable[..., Run]) -> None:
+    plain, pairs = start(ANNA), start(BEN, tokens="byte pairs, 320 tokens")
+    assert pairs.key != plain.key
+    assert start(ANNA, tokens="byte pairs, 320 tokens") is pairs
+    ((_, config),) = pairs.request.models
+    assert config.vocab_size == pairs.corpus.tokenizer.vocab_size
+    assert 256 < config.vocab_size <= 320
+    assert pairs.request.corpus_sha256 == plain.request.corpus_sha256
+
+
 def test_a_variant_chosen_twice_is_trained_once(start: Callable[..., Run]) -> None:
     run = start(variants=["gpt2", "rotary", "gpt2"], without_mask=True)
     assert [label for label, _ in run.request.models] == ["gpt2", "rotary", "gpt2, no mask", "rotary, no mask"]
@@ -110,6 +120,10 @@ def test_what_is_no_number_is_refused_by_every_control(train_tab: TrainHandlers,
         ({"size": []}, r"Size is \[\]"),
         ({"text": "bible"}, "Text is 'bible'; choose one of shakespeare, python-docs"),
         ({"text": "/etc/passwd"}, "Text is '/etc/passwd'"),
+        ({"tokens": "words"}, "Tokens is 'words'; choose one of characters, byte pairs, 320"),
+        ({"tokens": 320}, "Tokens is 320"),
+        ({"tokens": None}, "Tokens is None"),
+        ({"tokens": {}}, "Tokens is"),
         ({"recipe": "best"}, "Recipe is 'best'; choose one of fast, showcase, nanogpt"),
         ({"context_length": 33}, "Context is 33; choose one of 32"),
         ({"steps": 0}, "Steps is 0; give 1 or more"),
