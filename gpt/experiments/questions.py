@@ -230,8 +230,9 @@ QUESTIONS: dict[str, Question] = {
         "Over-fitting and committees",
         "A model learns a short text nearly by heart. What helps it most on text it has not seen?",
         "The same model learns a short text for too long: as it is, with dropout, and with weight decay, three seeds "
-        "of each. Loss is measured on the text it learns and on text it does not see. Last, the logits of three plain "
-        "models, each at its best, are averaged: a committee.",
+        "of each. Loss is measured on that text and on text it does not see, which says at which step each model is "
+        "best. As they were then, they are compared on other text, and so is a committee: three plain models whose "
+        "logits are averaged.",
         (
             ("stopping", "Stopping the plain model early is as good as anything."),
             ("dropout", "Dropout."),
@@ -239,11 +240,11 @@ QUESTIONS: dict[str, Question] = {
             ("committee", "The committee."),
         ),
         (
-            Control("characters", "Text", "Characters to learn from.", _named(10_000, 20_000, 40_000), 20_000),
+            Control("characters", "Text", "Characters to learn from.", _named(5_000, 10_000, 20_000), 10_000),
             Control("dropout", "Dropout", "Share of activations dropped.", _named(0.1, 0.2, 0.4), 0.2),
             Control("weight_decay", "Weight decay", "Pull of the weights towards zero.", _named(0.5, 1.0, 2.0), 1.0),
         ),
-        Drawing("plain, unseen text", (0, 300), (1.5, 5.0), "training step", "loss (nats per character)"),
+        Drawing("plain, unseen text", (0, 200), (1.5, 5.0), "training step", "loss (nats per character)"),
     ),
     "another-text": Question(
         "Another text",
