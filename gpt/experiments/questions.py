@@ -249,8 +249,9 @@ QUESTIONS: dict[str, Question] = {
     "another-text": Question(
         "Another text",
         "A model that knows Shakespeare goes on with Python's documentation. What does it keep?",
-        "A model that ships goes on learning, with another text. Its loss on both texts is measured as it does, beside "
-        "that of a new model that learns the other text from nothing.",
+        "A model that ships goes on learning, with another text, of which it knows most characters. Its loss on both "
+        "texts is measured as it does, beside that of a new model that learns the same rows of the other text from "
+        "nothing. A loss on Shakespeare that rises by more than 0.1 nats we call forgetting.",
         (
             ("keeps", "It learns the new text and keeps Shakespeare."),
             ("forgets", "It forgets Shakespeare, and is ahead of the new model on the new text."),
@@ -264,7 +265,13 @@ QUESTIONS: dict[str, Question] = {
                 _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
                 "gpt2",
             ),
-            Control("rate_multiple", "Learning rate", "A multiple of the fast recipe's.", _named(0.03, 0.1, 0.3), 0.1),
+            Control(
+                "rate_multiple",
+                "Learning rate",
+                "Of the model that goes on: a multiple of the fast recipe's.",
+                _named(0.03, 0.1, 0.3),
+                0.1,
+            ),
             Control(
                 "kept_share",
                 "Shakespeare kept",
