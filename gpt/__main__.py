@@ -87,25 +87,42 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train = _subcommand(
         commands, _train, "Train a model and save it as a checkpoint folder; a checkpoint found there is continued."
     )
-    train.add_argument("--variant", default="gpt2", help=f"one of {', '.join(VARIANTS)}")
+    left = argparse.SUPPRESS  # of what is left out here, `train_program` knows the default
+    train.add_argument("--variant", default=left, help=f"one of {', '.join(VARIANTS)} (default: gpt2)")
     train.add_argument(
         "--corpus",
         default="shakespeare",
         help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text, or - for stdin",
     )
     train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
+    train.add_argument(
+        "--from",
+        dest="begins_from",
+        metavar="CHECKPOINT",
+        help="begin from the weights of this checkpoint folder, or zip file of one, instead of new ones; it also says "
+        "what the model is",
+    )
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
     train.add_argument("--recipe", default="fast", choices=RECIPES, help="settings that the options below override")
     model = train.add_argument_group("the model")
-    model.add_argument("--num-layers", type=int, default=4, help="blocks")
-    model.add_argument("--num-heads", type=int, default=4, help="query heads in each")
-    model.add_argument("--embed-size", type=int, default=128, help="width")
-    model.add_argument("--context-length", type=int, default=64, help="tokens it can look back on")
-    model.add_argument("--window-size", type=int, help="keys a query may see (default: the variant's)")
-    model.add_argument("--num-kv-heads", type=int, help="key/value heads (default: the variant's)")
-    model.add_argument("--positions", choices=POSITIONS, help="kind of positions (default: the variant's)")
-    model.add_argument("--dropout", type=float, default=0.0, help="share of activations dropped in training")
-    model.add_argument("--no-causal-mask", action="store_true", help="let the model see the future, to see it fail")
+    for option, kind, meaning, default in (
+        ("--num-layers", int, "blocks", "4"),
+        ("--num-heads", int, "query heads in each", "4"),
+        ("--embed-size", int, "width", "128"),
+        ("--context-length", int, "tokens it can look back on", "64"),
+        ("--window-size", int, "keys a query may see", "the variant's"),
+        ("--num-kv-heads", int, "key/value heads", "the variant's"),
+        ("--dropout", float, "share of activations dropped in training", "0"),
+    ):
+        model.add_argument(option, type=kind, default=left, help=f"{meaning} (default: {default})")
+    model.add_argument("--positions", choices=POSITIONS, default=left, help="their kind (default: the variant's)")
+    model.add_argument(
+        "--no-causal-mask",
+        dest="causal",
+        action="store_false",
+        default=left,
+        help="let the model see the future, to see it fail",
+    )
     training = train.add_argument_group("the training (default: the recipe's)")
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     for option, name, kind, meaning in (

@@ -54,6 +54,7 @@ class Checkpoint:
         history: training events, oldest first; empty if none were saved.
         train_config: how it was trained, or None.
         corpus: {"name", "sha256", ...} of what it learned from; empty if unknown.
+        begins_from: {"name", "sha256"} of the weights it began from; empty if they were new.
         result: what was measured of the finished model, as `measured_result` gives it; else empty.
         snapshot_steps: the steps for which `load_snapshot` has weights.
     """
@@ -64,6 +65,7 @@ class Checkpoint:
     history: tuple[TrainEvent, ...] = ()
     train_config: TrainConfig | None = None
     corpus: Mapping[str, Any] = field(default_factory=dict)
+    begins_from: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     snapshot_steps: tuple[int, ...] = ()
 
@@ -79,6 +81,7 @@ def save_checkpoint(
     history: Sequence[TrainEvent] = (),
     train_config: TrainConfig | None = None,
     corpus: Mapping[str, Any] | None = None,
+    begins_from: Mapping[str, Any] | None = None,
     training_state: TrainingState | None = None,
     result: Mapping[str, Any] | None = None,
     snapshots: Mapping[int, Mapping[str, Tensor]] | None = None,
@@ -119,6 +122,7 @@ def save_checkpoint(
         "model": asdict(model.config),
         "training": None if train_config is None else asdict(train_config),
         "corpus": dict(corpus or {}),
+        "begins_from": dict(begins_from or {}),
         "threads": threads,
         "progress": progress,
         "result": dict(result) | {"weights_sha256": hashlib.sha256(weights).hexdigest()} if result else None,
@@ -246,7 +250,7 @@ def _read_checkpoint(save: Save) -> Checkpoint:
     description = _read_description(save)
     training = description.get("training")
     train_config = None if training is None else _from_json("training", training_config, training, save.folder)
-    corpus, result = (description.get(name) for name in ("corpus", "result"))
+    corpus, begins_from, result = (description.get(name) for name in ("corpus", "begins_from", "result"))
     model, tokenizer = _read_model(save, description)
     return Checkpoint(
         model=model,
@@ -255,6 +259,7 @@ def _read_checkpoint(save: Save) -> Checkpoint:
         history=_read_history(save.path("history.jsonl")),
         train_config=train_config,
         corpus=corpus if isinstance(corpus, dict) else {},
+        begins_from=begins_from if isinstance(begins_from, dict) else {},
         result=result if isinstance(result, dict) else {},
         snapshot_steps=save.snapshot_steps,
     )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
 from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, own_folder, saved_events
+from gpt.checkpoints.upload import open_model
 from gpt.costs.formulas import parameter_count
 from gpt.data.corpora import load_corpus
 from gpt.data.corpus import Corpus
-from gpt.data.sources import is_read_once
-from gpt.model.config import VARIANTS, changes_from_gpt2, make_config
+from gpt.data.sources import is_read_once, text_name
+from gpt.model.config import VARIANTS, GPTConfig, changes_from_gpt2, make_config, variant_name
 from gpt.model.gpt2 import GPT2
 from gpt.training.evaluation import evaluate
 from gpt.training.group import Group, noting_stops
@@ -51,8 +54,8 @@ def _train_config(options: argparse.Namespace, group: Group) -> TrainConfig:
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     chosen = {name: value for name, value in vars(options).items() if name in names}
     train_config = TrainConfig(**(RECIPES[options.recipe] | chosen))
-    if options.variant not in VARIANTS:
-        raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
+    if _variant(options) not in VARIANTS:
+        raise ValueError(f"there is no variant {_variant(options)!r}; choose one of {', '.join(VARIANTS)}")
     if group.size > 1 and is_read_once(options.corpus):
         raise ValueError(f"{options.corpus} can be read once, and here are {group.size} processes; give a text file")
     return train_config
@@ -60,13 +63,22 @@ def _train_config(options: argparse.Namespace, group: Group) -> TrainConfig:
 
 def _train_together(options: argparse.Namespace, train_config: TrainConfig, group: Group, draw: Draw | None) -> int:
     corpus = load_corpus(options.corpus)
-    model = _new_model(options, corpus, train_config.seed)
+    begins_from = None
+    if options.begins_from is None:
+        model = _new_model(options, corpus, train_config.seed)
+    else:
+        model, tokenizer = open_model(options.begins_from)
+        _check_shape(options, model.config)
+        corpus = corpus.written_with(tokenizer)
+        begins_from = {"name": text_name(options.begins_from), "sha256": _digest(model)}
+    variant = variant_name(model.config) if begins_from else _variant(options)
     trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
-    recording = Recording(trainer)
+    recording = Recording(trainer, begins_from)
     if continue_training(options.out, recording):
         print(f"continuing {options.out} after step {trainer.step:,}")
     parameters, changes = parameter_count(model.config), ", ".join(changes_from_gpt2(model.config)) or "none"
-    print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
+    begun = f"; begins from {begins_from['name']}" if begins_from else ""
+    print(f"{variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}{begun}")
     with noting_stops(group):
         _show(saved_events(options.out, recording), trainer)
         if group.agreed_signal is not None:
@@ -83,7 +95,7 @@ def _train_together(options: argparse.Namespace, train_config: TrainConfig, grou
         f"saved in {options.out}"
     )
     if draw is not None:
-        draw(options.variant, recording.history, corpus)
+        draw(variant, recording.history, corpus)
     return 0
 
 
@@ -99,19 +111,45 @@ def _show(events: Iterable[TrainEvent], trainer: Trainer) -> None:
                 bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
 
 
+# --- The model that is trained ----------------------------------------------------------------------------------------
+
+_SIZE = {"embed_size": 128, "num_heads": 4, "num_layers": 4, "context_length": 64}  # where no other is chosen
+_CHOICES = (*_SIZE, "window_size", "num_kv_heads", "positions", "dropout", "causal")
+
+
+def _variant(options: argparse.Namespace) -> str:
+    return str(vars(options).get("variant", "gpt2"))
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said of the model's shape."""
+    return {name: value for name, value in vars(options).items() if name in _CHOICES}
+
+
 def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
-    choices = {name: getattr(options, name) for name in ("window_size", "num_kv_heads", "positions")}
-    config = make_config(
-        options.variant,
-        corpus.tokenizer.vocab_size,
-        embed_size=options.embed_size,
-        num_heads=options.num_heads,
-        num_layers=options.num_layers,
-        context_length=options.context_length,
-        dropout=options.dropout,
-        causal=not options.no_causal_mask,
-        **{name: value for name, value in choices.items() if value is not None},
-    )
+    config = make_config(_variant(options), corpus.tokenizer.vocab_size, **(_SIZE | _chosen(options)))
     model = GPT2.from_config(config)
     model.initialize(seed)
     return model
+
+
+def _check_shape(options: argparse.Namespace, config: GPTConfig) -> None:
+    """Refuse to begin from a model of another shape than was asked for."""
+    shape = {name: getattr(config, name) for name in _CHOICES}
+    shape |= {"num_kv_heads": config.kv_heads, "variant": variant_name(config)}
+    asked = _chosen(options) | ({"variant": options.variant} if "variant" in options else {})
+    for name, value in asked.items():
+        if value != shape[name]:
+            option = "--no-causal-mask" if name == "causal" else f"--{name.replace('_', '-')} {value}"
+            raise ValueError(
+                f"{option} does not fit the model to begin from ({name} {shape[name]}), which stays what it is; leave "
+                f"this option out, or leave out --from to train a new model"
+            )
+
+
+def _digest(model: GPT2) -> str:
+    """SHA-256 of a model's weights, by name and as float32, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        digest.update(name.encode() + weight.detach().numpy().tobytes())
+    return digest.hexdigest()

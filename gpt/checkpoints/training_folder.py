@@ -10,7 +10,7 @@ holds a part only of every tensor, these parts take the place of training.safete
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -114,6 +114,9 @@ def check_same_training(folder: Path, found: Checkpoint, recording: Recording) -
         raise ValueError(f"{folder} holds a model of another configuration ({found.config}); {instead}")
     if found.corpus.get("sha256") != trainer.corpus.sha256:
         raise ValueError(f"{folder} was trained on another text ({found.corpus.get('name')}); {instead}")
+    before, now = found.begins_from, recording.begins_from or {}
+    if before.get("sha256") != now.get("sha256"):
+        raise ValueError(f"{folder} was begun from {_weights_of(before)}, not from {_weights_of(now)}; {instead}")
     if found.train_config is None:
         raise ValueError(f"{folder} does not say how it was trained; {instead}")
     free = ("max_steps", "device", "gradient_accumulation_steps", "checkpoint_activations")
@@ -121,6 +124,12 @@ def check_same_training(folder: Path, found: Checkpoint, recording: Recording) -
     changed = [name for name in settings if getattr(found.train_config, name) != getattr(trainer.config, name)]
     if changed:
         raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
+
+
+def _weights_of(begins_from: Mapping[str, Any]) -> str:
+    if not begins_from:
+        return "new weights"
+    return f"the weights of {begins_from.get('name')} ({str(begins_from.get('sha256'))[:8]})"
 
 
 def save_training(folder: Path, recording: Recording) -> None:
@@ -216,6 +225,7 @@ def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None
         history=recording.history,
         train_config=recording.trainer.config,
         corpus={"name": corpus.name, "sha256": corpus.sha256},
+        begins_from=recording.begins_from,
         snapshots=recording.trainer.snapshots,
         threads=torch.get_num_threads(),
         **more,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpt.data.batches import as_indices
 from gpt.data.text import check_text, clean_text
-from gpt.data.tokenizer import CharTokenizer, Tokenizer
+from gpt.data.tokenizer import CharTokenizer, Tokenizer, tokenizer_to_json
 
 _TRAIN_SHARE = 0.9
 _LARGEST_BIGRAM_TABLE = 1_000  # tokens
@@ -54,6 +54,30 @@ class Corpus:
         """Make a corpus of the token ids (N,) of a whole text."""
         split = int(_TRAIN_SHARE * len(ids))
         return cls(name, tokenizer, ids[:split], ids[split:], sha256)
+
+    def written_with(self, tokenizer: Tokenizer) -> Corpus:
+        """The same text in the tokens of another vocabulary, for a model that has that one already.
+
+        Raises:
+            ValueError: the text holds characters that this vocabulary has no tokens for, or it was prepared with
+                another one.
+        """
+        if tokenizer_to_json(tokenizer) == tokenizer_to_json(self.tokenizer):
+            return self
+        if not isinstance(self.tokenizer, CharTokenizer) or self.train_ids.dtype != torch.int64:
+            raise ValueError(
+                f"{self.name!r} was prepared with another vocabulary than the model's; give the text itself"
+            )
+        unknown = tokenizer.unknown_characters("".join(self.tokenizer.itos))
+        if unknown:
+            named = " ".join(repr(character) for character in unknown[:10])
+            more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+            raise ValueError(
+                f"the model has no tokens for {named}{more}, and {self.name!r} holds them; leave these characters out "
+                f"of the text, write others in their place, or train a new model"
+            )
+        text = self.tokenizer.decode([*self.train_ids.tolist(), *self.validation_ids.tolist()])
+        return Corpus.from_ids(self.name, tokenizer, torch.tensor(tokenizer.encode(text)), self.sha256)
 
     @cached_property
     def bigram_loss(self) -> float | None:
