@@ -10,38 +10,30 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS
-from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
-from gpt.checkpoints.folder import read_description, settings_as_begun
+from gpt.checkpoints.folder import read_description
 from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
-from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, own_folder, saved_events
+from gpt.checkpoints.train_program import run_training
 from gpt.checkpoints.upload import open_model
-from gpt.costs.formulas import parameter_count
-from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus
-from gpt.data.corpus import Corpus
+from gpt.data.corpora import CORPORA, CorpusUnavailable
 from gpt.data.prepare import TOKENIZERS, prepare_text
-from gpt.data.sources import is_read_once
 from gpt.data.tokenizer import Tokenizer
 from gpt.experiments.questions import QUESTIONS
 from gpt.generation.sampling import Sampling
 from gpt.generation.stream import opening, stream_text
-from gpt.model.config import POSITIONS, VARIANTS, changes_from_gpt2, make_config
+from gpt.model.config import POSITIONS, VARIANTS
 from gpt.model.gpt2 import GPT2
 from gpt.terminal import as_program, sentence
 from gpt.training.distributed import PARALLEL, ProcessLost, join, speaks_for_its_machine
-from gpt.training.evaluation import evaluate
-from gpt.training.group import Group, noting_stops
 from gpt.training.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
-from gpt.training.recording import Recording
-from gpt.training.state import TrainEvent
-from gpt.training.trainer import Trainer, TrainingDiverged
+from gpt.training.trainer import TrainingDiverged
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,7 +87,8 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train = _subcommand(
         commands, _train, "Train a model and save it as a checkpoint folder; a checkpoint found there is continued."
     )
-    train.add_argument("--variant", default="gpt2", help=f"one of {', '.join(VARIANTS)}")
+    left = argparse.SUPPRESS  # of what is left out here, `train_program` knows the default
+    train.add_argument("--variant", default=left, help=f"one of {', '.join(VARIANTS)} (default: gpt2)")
     train.add_argument(
         "--corpus",
         default="shakespeare",
@@ -104,18 +97,34 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--tokenizer", choices=TOKENIZERS, help="what a token is (default: a character)")
     train.add_argument("--vocab-size", type=int, default=1024, help="tokens that bpe learns from the text")
     train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
+    train.add_argument(
+        "--from",
+        dest="begins_from",
+        metavar="CHECKPOINT",
+        help="begin from the weights of this checkpoint folder, or zip file of one, instead of new ones; it also says "
+        "what the model is",
+    )
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
     train.add_argument("--recipe", default="fast", choices=RECIPES, help="settings that the options below override")
     model = train.add_argument_group("the model")
-    model.add_argument("--num-layers", type=int, default=4, help="blocks")
-    model.add_argument("--num-heads", type=int, default=4, help="query heads in each")
-    model.add_argument("--embed-size", type=int, default=128, help="width")
-    model.add_argument("--context-length", type=int, default=64, help="tokens it can look back on")
-    model.add_argument("--window-size", type=int, help="keys a query may see (default: the variant's)")
-    model.add_argument("--num-kv-heads", type=int, help="key/value heads (default: the variant's)")
-    model.add_argument("--positions", choices=POSITIONS, help="kind of positions (default: the variant's)")
-    model.add_argument("--dropout", type=float, default=0.0, help="share of activations dropped in training")
-    model.add_argument("--no-causal-mask", action="store_true", help="let the model see the future, to see it fail")
+    for option, kind, meaning, default in (
+        ("--num-layers", int, "blocks", "4"),
+        ("--num-heads", int, "query heads in each", "4"),
+        ("--embed-size", int, "width", "128"),
+        ("--context-length", int, "tokens it can look back on", "64"),
+        ("--window-size", int, "keys a query may see", "the variant's"),
+        ("--num-kv-heads", int, "key/value heads", "the variant's"),
+        ("--dropout", float, "share of activations dropped in training", "0"),
+    ):
+        model.add_argument(option, type=kind, default=left, help=f"{meaning} (default: {default})")
+    model.add_argument("--positions", choices=POSITIONS, default=left, help="their kind (default: the variant's)")
+    model.add_argument(
+        "--no-causal-mask",
+        dest="causal",
+        action="store_false",
+        default=left,
+        help="let the model see the future, to see it fail",
+    )
     training = train.add_argument_group("the training (default: the recipe's)")
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     for option, name, kind, meaning in (
@@ -240,87 +249,14 @@ def _train(options: argparse.Namespace) -> int:
         open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
         contextlib.redirect_stdout(sys.stdout if group.is_first else nowhere),
     ):
-        train_config = _train_config(options, group)
-        with own_folder(options.out, group):
-            return _train_together(options, settings_as_begun(options.out, train_config), group)
+        chart = options.chart if group.is_first else None
+        if chart is None:
+            return run_training(options, group)
 
+        from gpt.figures.plots import check_figure_path, save_figure, training_figure  # slow to import, rarely needed
 
-def _train_config(options: argparse.Namespace, group: Group) -> TrainConfig:
-    """The settings of a training; what is wrong with its options is said before any work."""
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    chosen = {name: value for name, value in vars(options).items() if name in names}
-    train_config = TrainConfig(**(RECIPES[options.recipe] | chosen))
-    if options.variant not in VARIANTS:
-        raise ValueError(f"there is no variant {options.variant!r}; choose one of {', '.join(VARIANTS)}")
-    if options.chart is not None and group.is_first:
-        from gpt.figures.plots import check_figure_path  # slow to import, rarely needed
-
-        check_figure_path(options.chart, folder_to_come=options.out)
-    if group.size > 1 and is_read_once(options.corpus):
-        raise ValueError(f"{options.corpus} can be read once, and here are {group.size} processes; give a text file")
-    return train_config
-
-
-def _train_together(options: argparse.Namespace, train_config: TrainConfig, group: Group) -> int:
-    corpus = load_corpus(options.corpus, options.vocab_size if options.tokenizer == "bpe" else None)
-    model = _new_model(options, corpus, train_config.seed)
-    trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
-    recording = Recording(trainer)
-    if continue_training(options.out, recording):
-        print(f"continuing {options.out} after step {trainer.step:,}")
-    parameters, changes = parameter_count(model.config), ", ".join(changes_from_gpt2(model.config)) or "none"
-    print(f"{options.variant}: {parameters:,} parameters; changes from GPT-2: {changes}; corpus {corpus.name}")
-    with noting_stops(group):
-        _show(saved_events(options.out, recording), trainer)
-        if group.agreed_signal is not None:
-            print(f"saved in {options.out} after step {trainer.step:,}; the same command goes on from there")
-            return 128 + group.agreed_signal
-    if options.final:
-        loss = finish_training(options.out, recording, f"python -m gpt {shlex.join(options.given)}")
-    else:
-        loss = measure_best(recording, lambda best: evaluate(best, corpus, most_windows=MOST_WINDOWS))
-    is_whole = is_read_whole(corpus, model.config)
-    extent = "the whole validation text" if is_whole else f"{MOST_WINDOWS:,} windows of the validation text"
-    print(
-        f"best validation loss {trainer.best_loss:.3f} at step {trainer.best_step:,}; over {extent} "
-        f"{corpus.loss_in_words(loss)}; saved in {options.out}"
-    )
-    if options.chart is not None and group.is_first:
-        from gpt.figures.plots import save_figure, training_figure
-
-        save_figure(training_figure(options.variant, recording.history, corpus), options.chart)
-    return 0
-
-
-def _show(events: Iterable[TrainEvent], trainer: Trainer) -> None:
-    """Print the losses of a training at its evaluations, and how far it is."""
-    steps = trainer.config.max_steps
-    with tqdm(total=steps, initial=trainer.step, unit="step", smoothing=0.1, disable=not trainer.group.is_first) as bar:
-        for event in events:
-            bar.update(event.step - bar.n)
-            if event.validation_loss is not None:
-                train_loss = "" if event.train_loss is None else f"train {event.train_loss:.3f}, "
-                validation = trainer.corpus.loss_in_words(event.validation_loss)
-                bar.write(f"step {event.step:,}: {train_loss}validation {validation}")
-                bar.set_postfix_str(f"{event.tokens_per_second:,.0f} tokens/s")
-
-
-def _new_model(options: argparse.Namespace, corpus: Corpus, seed: int) -> GPT2:
-    choices = {name: getattr(options, name) for name in ("window_size", "num_kv_heads", "positions")}
-    config = make_config(
-        options.variant,
-        corpus.tokenizer.vocab_size,
-        embed_size=options.embed_size,
-        num_heads=options.num_heads,
-        num_layers=options.num_layers,
-        context_length=options.context_length,
-        dropout=options.dropout,
-        causal=not options.no_causal_mask,
-        **{name: value for name, value in choices.items() if value is not None},
-    )
-    model = GPT2.from_config(config)
-    model.initialize(seed)
-    return model
+        check_figure_path(chart, folder_to_come=options.out)
+        return run_training(options, group, lambda *trained: save_figure(training_figure(*trained), chart))
 
 
 # --- generate -------------------------------------------------------------------------------------------------------

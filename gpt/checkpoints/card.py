@@ -81,7 +81,7 @@ def card_text(name: str, description: Mapping[str, Any], history: Sequence[Train
     ]
     result = description.get("result")
     if result:
-        lines += _about_the_result(result, config, description["corpus"])
+        lines += _about_the_result(result, config, description)
     elif best is not None and best.sample:
         lines += ["", "What it wrote at that step:", "", *_quoted(best.sample)]
     lines += ["", "Continue a text with it: `python -m gpt generate --model <this folder> --prompt '...'`", ""]
@@ -106,6 +106,9 @@ def _about_the_training(
 ) -> list[tuple[str, str]]:
     rows = []
     corpus, training = description["corpus"], description["training"] or {}
+    before = description.get("begins_from")  # not there in what an earlier version saved
+    if before:
+        rows.append(("goes on from", f"{before.get('name')} (SHA-256 of its weights `{before.get('sha256')}`)"))
     if corpus:
         rows.append(("corpus", f"{corpus.get('name')} (SHA-256 of the text `{corpus.get('sha256')}`)"))
     if history:
@@ -126,7 +129,7 @@ def _about_the_training(
     return rows
 
 
-def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapping[str, Any]) -> list[str]:
+def _about_the_result(result: Mapping[str, Any], config: GPTConfig, description: Mapping[str, Any]) -> list[str]:
     loss, half_width = result["validation_loss"], 1.96 * result["validation_error"]
     extent = (
         "the whole validation text" if result["is_whole_text"] else f"{MOST_WINDOWS:,} windows of the validation text"
@@ -136,7 +139,7 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapp
         "## Result",
         "",
         f"Loss over {extent}, with the weights in this folder: **{loss:.4f} nats per token**"
-        f"{_in_bits(loss, corpus, 4)} (95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, "
+        f"{_in_bits(loss, description['corpus'], 4)} (95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, "
         f"from how much the loss differs between windows), a perplexity of {math.exp(loss):.2f}.",
         "",
         f"Made on {result['hardware']} with",
@@ -149,13 +152,15 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, corpus: Mapp
     ]
     for sample in result["samples"]:
         lines += ["", f"Seed {sample['seed']}, temperature {_TEMPERATURE}:", "", *_quoted(sample["text"])]
+    before = description.get("begins_from") or {}
+    else_read = f"what {before.get('name')} had read before it" if before else "nothing else"
     return [
         *lines,
         "",
         "## Limits",
         "",
-        f"It has read {corpus.get('name')} and nothing else. It knows {config.vocab_size:,} tokens, looks back on at "
-        f"most {config.context_length} of them, and writes what is likely, not what is true.",
+        f"It has read {description['corpus'].get('name')} and {else_read}. It knows {config.vocab_size:,} "
+        f"tokens, looks back on at most {config.context_length} of them, and writes what is likely, not what is true.",
     ]
 
 

@@ -55,6 +55,7 @@ class Checkpoint:
         history: training events, oldest first; empty if none were saved.
         train_config: how it was trained, or None.
         corpus: {"name", "sha256", ...} of what it learned from; empty if unknown.
+        begins_from: {"name", "sha256"} of the weights it began from; empty if they were new.
         result: what was measured of the finished model, as `measured_result` gives it; else empty.
         snapshot_steps: the steps for which `load_snapshot` has weights.
     """
@@ -65,6 +66,7 @@ class Checkpoint:
     history: tuple[TrainEvent, ...] = ()
     train_config: TrainConfig | None = None
     corpus: Mapping[str, Any] = field(default_factory=dict)
+    begins_from: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     snapshot_steps: tuple[int, ...] = ()
 
@@ -80,6 +82,7 @@ def save_checkpoint(
     history: Sequence[TrainEvent] = (),
     train_config: TrainConfig | None = None,
     corpus: Mapping[str, Any] | None = None,
+    begins_from: Mapping[str, Any] | None = None,
     training_state: TrainingState | None = None,
     result: Mapping[str, Any] | None = None,
     snapshots: Mapping[int, Mapping[str, Tensor]] | None = None,
@@ -120,6 +123,7 @@ def save_checkpoint(
         "model": asdict(model.config),
         "training": None if train_config is None else asdict(train_config),
         "corpus": dict(corpus or {}),
+        "begins_from": dict(begins_from or {}),
         "threads": threads,
         "progress": progress,
         "result": dict(result) | {"weights_sha256": hashlib.sha256(weights).hexdigest()} if result else None,
@@ -263,7 +267,7 @@ def _read_train_config(save: Save) -> TrainConfig | None:
 
 def _read_checkpoint(save: Save) -> Checkpoint:
     description = _read_description(save)
-    corpus, result = (description.get(name) for name in ("corpus", "result"))
+    corpus, begins_from, result = (description.get(name) for name in ("corpus", "begins_from", "result"))
     model, tokenizer = _read_model(save, description)
     return Checkpoint(
         model=model,
@@ -272,6 +276,7 @@ def _read_checkpoint(save: Save) -> Checkpoint:
         history=_read_history(save.path("history.jsonl")),
         train_config=_read_train_config(save),
         corpus=corpus if isinstance(corpus, dict) else {},
+        begins_from=begins_from if isinstance(begins_from, dict) else {},
         result=result if isinstance(result, dict) else {},
         snapshot_steps=save.snapshot_steps,
     )

@@ -10,7 +10,7 @@ holds a part only of every tensor, these parts take the place of training.safete
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -117,6 +117,9 @@ def check_same_training(folder: Path, found: Checkpoint, recording: Recording) -
         raise ValueError(f"{folder} was trained on another text ({found.corpus.get('name')}); {instead}")
     if tokenizer_to_json(found.tokenizer) != tokenizer_to_json(trainer.corpus.tokenizer):
         raise ValueError(f"{folder} was trained on this text cut into other tokens; {instead}")
+    before, now = found.begins_from, recording.begins_from or {}
+    if before.get("sha256") != now.get("sha256"):
+        raise ValueError(f"{folder} was begun from {_weights_of(before)}, not from {_weights_of(now)}; {instead}")
     if found.train_config is None:
         raise ValueError(f"{folder} does not say how it was trained; {instead}")
     free = ("max_steps", "device", "gradient_accumulation_steps", "checkpoint_activations")
@@ -124,6 +127,12 @@ def check_same_training(folder: Path, found: Checkpoint, recording: Recording) -
     changed = [name for name in settings if getattr(found.train_config, name) != getattr(trainer.config, name)]
     if changed:
         raise ValueError(f"{folder} was trained with another {', '.join(changed)}; {instead}")
+
+
+def _weights_of(begins_from: Mapping[str, Any]) -> str:
+    if not begins_from:
+        return "new weights"
+    return f"the weights of {begins_from.get('name')} ({str(begins_from.get('sha256'))[:8]})"
 
 
 def save_training(folder: Path, recording: Recording) -> None:
@@ -219,6 +228,7 @@ def _write(folder: Path, recording: Recording, model: GPT2, **more: Any) -> None
         history=recording.history,
         train_config=recording.trainer.config,
         corpus=corpus.about,
+        begins_from=recording.begins_from,
         snapshots=recording.trainer.snapshots,
         threads=torch.get_num_threads(),
         **more,

@@ -73,6 +73,30 @@ class Corpus:
         split = int(_TRAIN_SHARE * len(ids))
         return cls(name, tokenizer, ids[:split], ids[split:], sha256)
 
+    def written_with(self, tokenizer: Tokenizer) -> Corpus:
+        """The same text in the tokens of another vocabulary, for a model that has that one already.
+
+        Raises:
+            ValueError: the text holds characters that this vocabulary has no tokens for, or it was prepared with
+                another one.
+        """
+        if tokenizer_to_json(tokenizer) == tokenizer_to_json(self.tokenizer):
+            return self
+        if not isinstance(self.tokenizer, CharTokenizer) or self.train_ids.dtype != torch.int64:
+            raise ValueError(
+                f"{self.name!r} was prepared with another vocabulary than the model's; give the text itself"
+            )
+        unknown = tokenizer.unknown_characters("".join(self.tokenizer.itos))
+        if unknown:
+            named = " ".join(repr(character) for character in unknown[:10])
+            more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+            raise ValueError(
+                f"the model has no tokens for {named}{more}, and {self.name!r} holds them; leave these characters out "
+                f"of the text, write others in their place, or train a new model"
+            )
+        text = self.tokenizer.decode([*self.train_ids.tolist(), *self.validation_ids.tolist()])
+        return Corpus.from_ids(self.name, tokenizer, torch.tensor(tokenizer.encode(text)), self.sha256)
+
     @cached_property
     def tokenizer_sha256(self) -> str:
         """Of the vocabulary; empty for the characters of the text, which its own checksum decides."""

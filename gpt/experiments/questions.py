@@ -246,8 +246,9 @@ QUESTIONS: dict[str, Question] = {
         "Over-fitting and committees",
         "A model learns a short text nearly by heart. What helps it most on text it has not seen?",
         "The same model learns a short text for too long: as it is, with dropout, and with weight decay, three seeds "
-        "of each. Loss is measured on the text it learns and on text it does not see. Last, the logits of three plain "
-        "models, each at its best, are averaged: a committee.",
+        "of each. Loss is measured on that text and on text it does not see, which says at which step each model is "
+        "best. As they were then, they are compared on other text, and so is a committee: three plain models whose "
+        "logits are averaged.",
         (
             ("stopping", "Stopping the plain model early is as good as anything."),
             ("dropout", "Dropout."),
@@ -255,17 +256,18 @@ QUESTIONS: dict[str, Question] = {
             ("committee", "The committee."),
         ),
         (
-            Control("characters", "Text", "Characters to learn from.", _named(10_000, 20_000, 40_000), 20_000),
+            Control("characters", "Text", "Characters to learn from.", _named(5_000, 10_000, 20_000), 10_000),
             Control("dropout", "Dropout", "Share of activations dropped.", _named(0.1, 0.2, 0.4), 0.2),
             Control("weight_decay", "Weight decay", "Pull of the weights towards zero.", _named(0.5, 1.0, 2.0), 1.0),
         ),
-        Drawing("plain, unseen text", (0, 300), (1.5, 5.0), "training step", "loss (nats per character)"),
+        Drawing("plain, unseen text", (0, 200), (1.5, 5.0), "training step", "loss (nats per character)"),
     ),
     "another-text": Question(
         "Another text",
         "A model that knows Shakespeare goes on with Python's documentation. What does it keep?",
-        "A model that ships goes on learning, with another text. Its loss on both texts is measured as it does, beside "
-        "that of a new model that learns the other text from nothing.",
+        "A model that ships goes on learning, with another text, of which it knows most characters. Its loss on both "
+        "texts is measured as it does, beside that of a new model that learns the same rows of the other text from "
+        "nothing. A loss on Shakespeare that rises by more than 0.1 nats we call forgetting.",
         (
             ("keeps", "It learns the new text and keeps Shakespeare."),
             ("forgets", "It forgets Shakespeare, and is ahead of the new model on the new text."),
@@ -279,7 +281,13 @@ QUESTIONS: dict[str, Question] = {
                 _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
                 "gpt2",
             ),
-            Control("rate_multiple", "Learning rate", "A multiple of the fast recipe's.", _named(0.03, 0.1, 0.3), 0.1),
+            Control(
+                "rate_multiple",
+                "Learning rate",
+                "Of the model that goes on: a multiple of the fast recipe's.",
+                _named(0.03, 0.1, 0.3),
+                0.1,
+            ),
             Control(
                 "kept_share",
                 "Shakespeare kept",

@@ -17,13 +17,15 @@ class Recording:
 
     Args:
         trainer: the training.
+        begins_from: {"name", "sha256"} of the weights it begins from; None where they are new.
 
     Attributes:
         history: the events so far, one for each step; replaced or appended to, never changed in between.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, begins_from: Mapping[str, str] | None = None) -> None:
         self.trainer = trainer
+        self.begins_from = begins_from
         self.history: list[TrainEvent] = []
 
     def restore(

@@ -210,7 +210,7 @@ def test_a_second_writer_is_refused_by_name_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "model"
-    monkeypatch.setattr("gpt.__main__.load_corpus", lambda _: pytest.fail("the corpus was read"))
+    monkeypatch.setattr("gpt.checkpoints.train_program.load_corpus", lambda _: pytest.fail("the corpus was read"))
     with checkpoint_writer(folder):
         assert in_another_thread(lambda: main(["train", "--out", str(folder)])) == 2
         save(folder, files_of(1))  # its own saves are its own
@@ -294,7 +294,7 @@ def test_a_checkpoint_is_saved_wherever_the_folder_lies(places: dict[str, Path],
 def test_what_cannot_be_written_is_said_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gpt.__main__.load_corpus", lambda _: pytest.fail("the corpus was read"))
+    monkeypatch.setattr("gpt.checkpoints.train_program.load_corpus", lambda _: pytest.fail("the corpus was read"))
     (tmp_path / "file").write_text("the user's")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
@@ -353,7 +353,7 @@ def test_a_folder_in_the_place_of_a_file_is_named_before_any_work(
     (tmp_path / "README.md").unlink()
     (tmp_path / "README.md").mkdir()
     (tmp_path / "README.md" / "mine.txt").write_text("the user's")
-    monkeypatch.setattr("gpt.__main__.load_corpus", lambda _: pytest.fail("the corpus was read"))
+    monkeypatch.setattr("gpt.checkpoints.train_program.load_corpus", lambda _: pytest.fail("the corpus was read"))
     assert main(["train", "--out", str(tmp_path)]) == 2
     assert "README.md: is a folder where a file is to be saved; rename it" in capsys.readouterr().err
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path) if name != "README.md"}
