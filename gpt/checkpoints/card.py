@@ -139,7 +139,8 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, description:
         "## Result",
         "",
         f"Loss over {extent}, with the weights in this folder: **{loss:.4f} nats per token**"
-        f"{_in_bits(loss, description['corpus'], 4)} (95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, "
+        f"{_in_bits(loss, description['corpus'], 4)} "
+        f"(95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, "
         f"from how much the loss differs between windows), a perplexity of {math.exp(loss):.2f}.",
         "",
         f"Made on {result['hardware']} with",
