@@ -36,7 +36,7 @@ _CONTEXT = 64  # characters in a row or a window: the models that ship can read 
 _MOMENTS = 10  # at which losses are measured
 _AT_ONCE = 16  # windows
 _NATS = "nats per character"
-_FORGOTTEN = 0.1  # rise of the old text's loss, in nats per character, from which we call it forgetting
+_FORGOTTEN = 0.2  # rise of the old text's loss, in nats per character, from which we call it forgetting
 _LARGEST_RATE = 2.0
 
 # Characters of the new text that the old one has not, and what is learned in their place; all others are left out.

@@ -267,7 +267,7 @@ QUESTIONS: dict[str, Question] = {
         "A model that knows Shakespeare goes on with Python's documentation. What does it keep?",
         "A model that ships goes on learning, with another text, of which it knows most characters. Its loss on both "
         "texts is measured as it does, beside that of a new model that learns the same rows of the other text from "
-        "nothing. A loss on Shakespeare that rises by more than 0.1 nats we call forgetting.",
+        "nothing. A loss on Shakespeare that rises by more than 0.2 nats we call forgetting.",
         (
             ("keeps", "It learns the new text and keeps Shakespeare."),
             ("forgets", "It forgets Shakespeare, and is ahead of the new model on the new text."),

@@ -48,6 +48,7 @@ def planted(dropout: float, decay: float, committee: float, *, rise: float = 0.3
             measures.append(Measure(f"{one}-minus-{other}", gains[other] - gains[one], 0.01, "", "9 windows"))
     measures += [Measure(f"{kind}/best-step", 90.0, 5.0) for kind in ("plain", "dropout", "decay")]
     measures += [
+        Measure("committee/gain-on-its-mean-member", committee, 0.001, "", "9 windows"),
         Measure("plain/rise-on-unseen-text", rise, 0.05, "", "3 seeds"),
         Measure("plain/last-loss-on-unseen-text", 2.3, 0.05),
         Measure("plain/last-loss-on-its-own-text", 1.3, 0.05),
@@ -90,7 +91,10 @@ def test_the_same_seed_gives_the_same_result_and_leaves_other_random_streams_alo
     for one, other in (("stopping", "decay"), ("dropout", "committee")):
         gap = result[f"{one}/loss"].value - result[f"{other}/loss"].value
         assert result[f"{one}-minus-{other}"].value == pytest.approx(gap, abs=1e-6)
-    assert result["stopping-minus-committee"].value >= 0  # the cross-entropy is convex in the logits
+    gain = result["committee/gain-on-its-mean-member"]
+    assert gain.value == pytest.approx(result["stopping-minus-committee"].value)
+    assert gain.value >= 0  # the cross-entropy is convex in the logits
+    assert gain.error < result["stopping-minus-committee"].error
     unseen = result.charts[0].curves[0]
     assert unseen.label == "plain, unseen text"
     assert unseen.x == (0.0, 3.0, 6.0)
@@ -120,6 +124,7 @@ def test_each_remedy_is_compared_in_words():
     said = over_fitting.sentences(planted(0.1, -0.1, 0.01))
     assert "dropout is better by 0.100 ± 0.010; weight decay is worse by 0.100 ± 0.010" in said[2]
     assert "the committee cannot be told apart from it" in said[2]
+    assert "mean member by 0.0100 ± 0.0010" in said[3]
     assert "rose by 0.30 ± 0.05" in said[0]
     assert "did not measurably rise" in over_fitting.sentences(planted(0.1, 0.1, 0.1, rise=0.05))[0]
 
