@@ -13,7 +13,6 @@ layer is enough: to look that many tokens back. So by default each text has a le
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
@@ -80,8 +79,8 @@ class Setup:
             ("steps", 1, 400),
             ("batch_size", 1, 48),
             ("evaluations", 1, 40),
-            ("texts", 1, 128),
-            ("mapped", 1, 16),
+            ("texts", 2, 128),
+            ("mapped", 2, 16),
             ("seeds", 1, 3),
             ("seed", 0, 2**32),
         ):
@@ -120,25 +119,26 @@ class Setup:
         )
 
 
-QUICK = Setup(copy_length=16, tokens=32, embed_size=48, steps=150, evaluations=15, texts=32, mapped=4, seeds=1)
+QUICK = Setup(
+    copy_length=20, tokens=24, embed_size=60, steps=150, batch_size=32, evaluations=10, texts=32, mapped=4, seeds=1
+)
 
 
 @dataclass
 class _Trace:
-    """What was measured of one model, at each evaluation.
+    """What was measured of one model, at each evaluation, for each text.
 
     Attributes:
-        losses: on the second copy, in nats per token.
-        right: share of the second copy foreseen.
-        heads, errors: prefix match of each head (layers, heads), and its standard error over texts.
-        even: the prefix match of attention that is spread evenly.
+        losses: (texts,) each, on the second copy, in nats per token.
+        right: (texts,) each, the share of the second copy foreseen.
+        heads: (texts mapped, layers, heads) each, the prefix match.
+        even: (texts mapped,) the prefix match of attention that is spread evenly.
     """
 
-    losses: list[float] = field(default_factory=list)
-    right: list[float] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    right: list[Tensor] = field(default_factory=list)
     heads: list[Tensor] = field(default_factory=list)
-    errors: list[Tensor] = field(default_factory=list)
-    even: float = math.nan
+    even: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def draw_texts(setup: Setup, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -201,34 +201,41 @@ def _evaluated(model: GPT2, ids: Tensor, targets: Tensor, setup: Setup, trace: _
     """Measure a model and add that to the trace."""
     counts = targets != -100
     with evaluation_mode(model):
-        logits = model(ids)[counts]
-        trace.losses.append(F.cross_entropy(logits, targets[counts]).item())
-        trace.right.append((logits.argmax(dim=-1) == targets[counts]).float().mean().item())
+        logits = model(ids)
+        losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")  # 0 where none counts
+        right = logits.argmax(dim=-1) == targets
+    trace.losses.append(losses.sum(dim=1) / counts.sum(dim=1))
+    trace.right.append(right.sum(dim=1) / counts.sum(dim=1))
     yield
     weights = attention_maps(model, ids[: setup.mapped])  # (layers, texts, heads, T, T)
     places = torch.arange(ids.shape[1])
     allowed = attention_mask(places, places)
     scored = [score_heads(weights[:, text], allowed, ids[text])["prefix"] for text in range(setup.mapped)]
-    means = torch.stack([scores.means for scores in scored])  # (texts, layers, heads)
-    trace.heads.append(means.mean(dim=0))
-    known = setup.mapped > 1
-    trace.errors.append(means.std(dim=0) / math.sqrt(setup.mapped) if known else torch.full(means.shape[1:], math.nan))
-    trace.even = statistics.fmean(scores.even for scores in scored)
+    trace.heads.append(torch.stack([scores.means for scores in scored]))
+    trace.even = torch.tensor([scores.even for scores in scored])
     yield
 
 
+def _mean(name: str, seeds: Sequence[Tensor], unit: str = "") -> Measure:
+    """The mean of what each text gave, (texts,) for each seed: its error is over seeds, or over texts of only one."""
+    if len(seeds) > 1:
+        return mean_of(name, [texts.mean().item() for texts in seeds], unit, "seeds")
+    return mean_of(name, seeds[0].tolist(), unit, "texts")
+
+
 def _result(setup: Setup, traces: dict[str, list[_Trace]]) -> Result:
-    measures = [Measure("uniform", math.log(setup.tokens), unit="nats per token")]
+    nats = "nats per token"
+    measures = [Measure("uniform", math.log(setup.tokens), unit=nats)]
     for kind, seeds in traces.items():
-        measures.append(mean_of(f"{kind}/loss", [trace.losses[-1] for trace in seeds], "nats per token", "seeds"))
-        measures.append(mean_of(f"{kind}/right", [trace.right[-1] for trace in seeds], of="seeds"))
+        measures.append(_mean(f"{kind}/loss", [trace.losses[-1] for trace in seeds], nats))
+        measures.append(_mean(f"{kind}/right", [trace.right[-1] for trace in seeds]))
         for layer in range(_LAYERS[kind]):
-            best = [trace.heads[-1][layer].max().item() for trace in seeds]
-            measures.append(mean_of(f"{kind}/layer-{layer + 1}/prefix-match", best, of="seeds"))
-    pairs = list(zip(traces["one"], traces["two"], strict=True))  # which read the same texts
-    lower = [one.losses[-1] - two.losses[-1] for one, two in pairs]
-    measures.append(mean_of("difference/loss", lower, "nats per token", "seeds"))
-    measures.append(mean_of("even/prefix-match", [trace.even for trace in traces["two"]], of="seeds"))
+            heads = [trace.heads[-1][:, layer] for trace in seeds]  # (texts, heads) each
+            best = [texts[:, texts.mean(dim=0).argmax()] for texts in heads]
+            measures.append(_mean(f"{kind}/layer-{layer + 1}/prefix-match", best))
+    pairs = zip(traces["one"], traces["two"], strict=True)  # which read the same texts
+    measures.append(_mean("difference/loss", [one.losses[-1] - two.losses[-1] for one, two in pairs], nats))
+    measures.append(_mean("even/prefix-match", [trace.even for trace in traces["two"]]))
     return Result("induction", vars(setup), tuple(measures), (_loss_chart(setup, traces), _heads_chart(setup, traces)))
 
 
@@ -236,7 +243,7 @@ def _loss_chart(setup: Setup, traces: dict[str, list[_Trace]]) -> Chart:
     steps = tuple(float(step) for step in setup.evaluated)
     curves = []
     for kind, seeds in traces.items():
-        points = [mean_of("", losses) for losses in zip(*(trace.losses for trace in seeds), strict=True)]
+        points = [_mean("", losses) for losses in zip(*(trace.losses for trace in seeds), strict=True)]
         curves.append(Curve(_LABELS[kind], steps, tuple(p.value for p in points), tuple(p.error for p in points)))
     return Chart(
         f"Loss on the second copy, mean of {setup.seeds} seed{'s' * (setup.seeds > 1)}",
@@ -252,21 +259,17 @@ def _heads_chart(setup: Setup, traces: dict[str, list[_Trace]]) -> Chart:
     """Of the first seed alone: which head becomes what is for each model to find."""
     steps = tuple(float(step) for step in setup.evaluated)
     trace = traces["two"][0]
-    curves = tuple(
-        Curve(
-            f"layer {layer + 1}, head {head + 1}",
-            steps,
-            tuple(heads[layer, head].item() for heads in trace.heads),
-            tuple(errors[layer, head].item() for errors in trace.errors),
-        )
-        for layer in range(_LAYERS["two"])
-        for head in range(_HEADS)
-    )
+    curves = []
+    for layer in range(_LAYERS["two"]):
+        for head in range(_HEADS):
+            points = [_mean("", [scores[:, layer, head]]) for scores in trace.heads]
+            label = f"layer {layer + 1}, head {head + 1}"
+            curves.append(Curve(label, steps, tuple(p.value for p in points), tuple(p.error for p in points)))
     return Chart(
         "Prefix match of each head of the model of two layers, first seed",
         "step",
         "weight on what followed last time",
-        curves,
+        tuple(curves),
         y_range=(0.0, 1.0),
     )
 
@@ -308,7 +311,7 @@ def _on_what_is_foreseen(result: Result, setup: Setup) -> str:
     }
     learned = _has_learned(result, "one"), _has_learned(result, "two")
     verdict = verdicts.get(learned, "whether each foresees half of it is not certain")
-    errors = f" (±: standard error over {result['two/right'].of})" if setup.seeds > 1 else " (one seed)"
+    errors = f" (±: standard error over {result['two/right'].of}{', one seed' * (setup.seeds == 1)})"
     return (
         f"After {setup.steps} steps, two layers foresee a share of {result['two/right']} of the second copy, one layer "
         f"{result['one/right']}{errors}: {verdict}."

@@ -158,7 +158,7 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
             losses[kind].append([])
             for loss in _learned(model, setup, seed):
                 losses[kind][-1].append(loss)
-                share = 0.8 * len(losses[kind][-1]) / setup.steps
+                share = 0.8 * (len(losses[kind][-1]) / setup.steps)
                 yield Progress((done + share) / models, f"{label} learns, seed {number + 1}")
             rows: list[Tensor] = []
             for row in _tested(model, setup, seed):
