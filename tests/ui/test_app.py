@@ -22,6 +22,7 @@ PUBLIC = {
     *("/train", "/watch", "/pause", "/step_once", "/stop", "/restart", "/branch", "/export"),
     *("/generate", "/expect", "/read", "/attention"),
     *("/measure_time", "/measure_cache", "/count_parts"),
+    *("/experiment", "/watch_experiment"),
 }
 BOTH = [f"shipped/{name}" for name in SHIPPED]
 ON_PYTHON_DOCS = {"text": "python-docs", "own_text": ""}
@@ -62,7 +63,7 @@ def test_the_page_answers(address: str) -> None:
 
 def test_the_tabs_are_there(page: tuple[gr.Blocks, str]) -> None:
     tabs = [part["props"]["label"] for part in page[0].config["components"] if part["type"] == "tabitem"]
-    assert tabs == ["Train", "Compare", "Write", "Step by step", "Read a text", "Attention", "Cost"]
+    assert tabs == ["Train", "Compare", "Write", "Step by step", "Read a text", "Attention", "Cost", "Experiments"]
 
 
 def test_the_public_endpoints_are_these(client: Client) -> None:
