@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +39,13 @@ _MOMENTS = 15  # at which a model is tested while it learns
 _FEWEST = 5  # problems that make a measurement
 _AT_ONCE = 100  # problems answered side by side
 
-Example = tuple[str, str]  # question and answer
+
+class Example(NamedTuple):
+    """A problem with its answer, and its length as the task counts it."""
+
+    question: str
+    answer: str
+    length: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
 
         progress = Progress(before + 0.9 * share, f"testing: {label}")
         right[way] = yield from bench.answered(held_back, progress)
-        seen = draw_examples(task, setup.longest, _TESTED, Random("not held back"), held_back=False)
+        seen = _others_as_long(task, held_back)
         right_seen = yield from bench.answered(seen, progress)
         lengths: list[tuple[int, Measure]] = []
         longer: list[bool] = []
@@ -123,7 +130,7 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
             mean_of(f"{way}/held-out", right[way], of="problems held back"),
             mean_of(f"{way}/learned-from", right_seen, of="problems not held back"),
             mean_of(f"{way}/longer", longer, of="longer problems"),
-            Measure(f"{way}/guessing", _commonest_share([answer for _, answer in held_back])),
+            Measure(f"{way}/guessing", _commonest_share([one.answer for one in held_back])),
         ]
     if len(right) == 2:
         differences = [int(one) - int(other) for one, other in zip(right["reversed"], right["usual"], strict=True)]
@@ -134,7 +141,7 @@ def run(setup: Setup) -> Generator[Progress, None, Result]:
 def is_held_back(question: str) -> bool:
     """Whether a problem is of the tenth that is never learned from; 1+2 is the same problem as 2+1."""
     problem = "+".join(sorted(question.rstrip("=").split("+")))
-    return hashlib.blake2b(problem.encode(), digest_size=4).digest()[0] % 10 == 0
+    return int.from_bytes(hashlib.blake2b(problem.encode(), digest_size=8).digest(), "big") % 10 == 0
 
 
 def draw_examples(
@@ -150,15 +157,25 @@ def draw_examples(
         held_back: whether all or none of them are of the tenth that is held back.
         only: whether all are of the longest length.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Example] = {}
     for _ in range(25 * number):  # where one of ten fits, ten times the number is needed
         length = longest if only else _some_length(random, longest)
         question, answer = task.example(random, length)
         if is_held_back(question) == held_back:
-            found[question] = answer
+            found[question] = Example(question, answer, length)
             if len(found) == number:
                 break
-    return list(found.items())
+    return list(found.values())
+
+
+def _others_as_long(task: Task, held_back: Sequence[Example]) -> list[Example]:
+    """As many examples of each length that are not held back, so that none are easier for being short."""
+    numbers = Counter(one.length for one in held_back)
+    return [
+        one
+        for length, number in sorted(numbers.items())
+        for one in draw_examples(task, length, number, Random("not held back"), held_back=False, only=True)
+    ]
 
 
 def _some_length(random: Random, longest: int) -> int:
@@ -193,20 +210,21 @@ class _Bench:
         random = Random(f"{self._setup.seed}/{step}")
         examples: list[Example] = []
         while len(examples) < self._setup.batch_size:  # nine of ten fit
-            question, answer = self._task.example(random, _some_length(random, self._setup.longest))
+            length = _some_length(random, self._setup.longest)
+            question, answer = self._task.example(random, length)
             if not is_held_back(question):
-                examples.append((question, answer))
+                examples.append(Example(question, answer, length))
         return self._rows(examples)
 
     def _rows(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
         """Input ids and targets (B, T), an example in each row; only the answer and its line break are targets."""
-        lines = [self._tokenizer.encode(f"{question}{answer}\n") for question, answer in examples]
+        lines = [self._tokenizer.encode(f"{one.question}{one.answer}\n") for one in examples]
         longest = max(len(line) for line in lines) - 1
         inputs = [line[:-1] + [0] * (longest - len(line) + 1) for line in lines]
         targets = []
-        for (question, _), line in zip(examples, lines, strict=True):
-            answer = line[len(question) :]
-            before = [-100] * (len(question) - 1)
+        for one, line in zip(examples, lines, strict=True):
+            answer = line[len(one.question) :]
+            before = [-100] * (len(one.question) - 1)
             targets.append(before + answer + [-100] * (longest - len(before) - len(answer)))
         return torch.tensor(inputs), torch.tensor(targets)
 
@@ -257,7 +275,7 @@ def _charts(setup: Setup, by_step: Sequence[Curve], by_length: Sequence[Curve]) 
         "share of answers that are right",
         tuple(by_length),
         y_range=(0.0, 1.0),
-        x_marks=((setup.longest + 0.5, "longer than any learned from"),),
+        x_marks=((setup.longest + 0.5, "longer than learned from"),),
     )
     return while_learning, afterwards
 
@@ -292,9 +310,9 @@ def sentences(result: Result) -> list[str]:
     for way in ways:
         who = {"reversed": "Written in reverse: of", "usual": "Written as usual: of"}.get(way, "Of")
         held_out, seen, longer = (result[f"{way}/{name}"] for name in ("held-out", "learned-from", "longer"))
-        by_heart = "no measurable difference to those held back"
+        by_heart = "no measurable difference from those held back"
         if is_above(seen, held_out):
-            by_heart = "more than of those held back, so a part is known by heart"
+            by_heart = "more than of those held back, so some are known by heart"
         elif is_above(held_out, seen):
             by_heart = "less than of those held back"
         reach = "as far as can be told, a longer problem is no harder"
@@ -303,8 +321,8 @@ def sentences(result: Result) -> list[str]:
         elif is_above(longer, held_out):
             reach = "more than at the lengths it learned"
         said.append(
-            f"{who} problems like those learned from, a share of {seen} is right: {by_heart}. Of problems up to "
-            f"{_BEYOND} longer than any it learned from, {longer}: {reach}."
+            f"{who} problems as long that it may have learned from, a share of {seen} is right: {by_heart}. Of problems 1 to "
+            f"{_BEYOND} longer than any it learned from, a share of {longer}: {reach}."
         )
     guessing = result[f"{ways[0]}/guessing"]
     said.append(f"Giving the commonest answer every time would be right on a share of {guessing}.")
