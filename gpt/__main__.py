@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gpt.bench import BENCHMARKS
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
-from gpt.checkpoints.folder import read_description
+from gpt.checkpoints.folder import read_description, settings_as_begun
 from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
@@ -240,7 +240,7 @@ def _train(options: argparse.Namespace) -> int:
     ):
         train_config = _train_config(options, group)
         with own_folder(options.out, group):
-            return _train_together(options, train_config, group)
+            return _train_together(options, settings_as_begun(options.out, train_config), group)
 
 
 def _train_config(options: argparse.Namespace, group: Group) -> TrainConfig:

@@ -50,6 +50,10 @@ _SAME_TOKENS = {"batch_size": FAST.batch_size // 2, "max_steps": 2 * FAST.max_st
 
 CHOICES = {
     "muon": Choice("Muon for the matrices inside the blocks, instead of AdamW for all", {"matrix_learning_rate": None}),
+    "feed_forward": Choice(
+        f"feed-forward matrices at {FAST.feed_forward_rate_multiple:g} times Muon's rate, instead of at it",
+        {"feed_forward_rate_multiple": 1.0},
+    ),
     "momentum": Choice(f"Muon's momentum at {FAST.momentum} instead of its usual 0.95", {"momentum": 0.95}),
     "batch": Choice(
         f"batches of {FAST.batch_size} instead of half as many in twice as many steps, so of equally much text",

@@ -21,7 +21,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from gpt.checkpoints.card import card_text
 from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
+from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.quantization import dequantize, quantize, quantized_kinds
 from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, read_save, snapshot_name, write_save
 from gpt.costs.formulas import parameter_count
@@ -229,6 +230,19 @@ def read_description(folder: Path) -> dict[str, Any]:
     return read_save(folder, _read_description)
 
 
+def settings_as_begun(folder: str | Path, settings: TrainConfig) -> TrainConfig:
+    """The settings with which to train in a folder: what no option chooses stays as it is in what was begun there.
+
+    So a training that an earlier version began goes on in its way by the same command, whose recipe is another now.
+
+    Raises:
+        CheckpointError: what is there does not say how it was trained, or is damaged.
+    """
+    begun = read_save(Path(folder), _read_train_config) if holds_checkpoint(folder) else None
+    multiple = (begun or settings).feed_forward_rate_multiple
+    return replace(settings, feed_forward_rate_multiple=multiple)
+
+
 # --- The files of a save --------------------------------------------------------------------------------------------
 
 
@@ -242,10 +256,13 @@ def _read_description(save: Save) -> dict[str, Any]:
     return description
 
 
+def _read_train_config(save: Save) -> TrainConfig | None:
+    training = _read_description(save).get("training")
+    return None if training is None else _from_json("training", training_config, training, save.folder)
+
+
 def _read_checkpoint(save: Save) -> Checkpoint:
     description = _read_description(save)
-    training = description.get("training")
-    train_config = None if training is None else _from_json("training", training_config, training, save.folder)
     corpus, result = (description.get(name) for name in ("corpus", "result"))
     model, tokenizer = _read_model(save, description)
     return Checkpoint(
@@ -253,7 +270,7 @@ def _read_checkpoint(save: Save) -> Checkpoint:
         tokenizer=tokenizer,
         config=model.config,
         history=_read_history(save.path("history.jsonl")),
-        train_config=train_config,
+        train_config=_read_train_config(save),
         corpus=corpus if isinstance(corpus, dict) else {},
         result=result if isinstance(result, dict) else {},
         snapshot_steps=save.snapshot_steps,

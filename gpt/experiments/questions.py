@@ -196,12 +196,12 @@ QUESTIONS: dict[str, Question] = {
     ),
     "savings": Question(
         "What a window and KV heads save",
-        "A window of 128 keeps 1/32 of what full attention keeps of 4,096 tokens. Is a token written 32 times as fast?",
+        "With a window, the cache is many times as small. Is a token written as many times as fast?",
         "Models of one size write on a text of growing length. The bytes of keys and values they hold are computed by "
         "formula and counted in memory, and the milliseconds of each token are measured, in turns.",
         (
-            ("as-much", "About 32 times as fast, or more."),
-            ("less", "Faster, but by far less than that."),
+            ("as-much", "Yes, by about the same factor."),
+            ("less", "Faster, but by a smaller factor."),
             ("none", "Not measurably faster."),
         ),
         (

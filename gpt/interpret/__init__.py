@@ -14,12 +14,14 @@ from gpt.interpret.ablation import (
 )
 from gpt.interpret.attention_maps import attention_maps
 from gpt.interpret.head_scores import MEASURES, HeadScores, Measure, score_heads
+from gpt.interpret.one_head import HeadInNumbers, head_in_numbers
 from gpt.interpret.receptive_field import influence, receptive_field
 from gpt.interpret.surprise import Reading, read_text
 
 __all__ = [
     "MEASURES",
     "Ablation",
+    "HeadInNumbers",
     "HeadScores",
     "Measure",
     "Reading",
@@ -27,6 +29,7 @@ __all__ = [
     "ablation_costs",
     "attention_maps",
     "difference_and_error",
+    "head_in_numbers",
     "influence",
     "kv_reactions",
     "next_token_losses",

@@ -91,23 +91,28 @@ class MultiHeadSelfAttention(nn.Module):
         """
         positions = torch.arange(x.shape[1], device=x.device)
         queries, keys, _ = self._project(x, positions)
-        scores = queries @ self._share(keys).transpose(-2, -1) / math.sqrt(self.head_dim)  # (B, H, T, T)
+        scores = queries @ self.share(keys).transpose(-2, -1) / math.sqrt(self.head_dim)  # (B, H, T, T)
         if self.alibi:
             scores = scores + alibi_bias(positions, positions, self.num_heads)
         allowed = attention_mask(positions, positions, self.window_size, self.causal)
         return scores.masked_fill(~allowed, -math.inf).softmax(dim=-1)
 
-    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, T, head_dim), keys and values (B, num_kv_heads, T, head_dim), turned if rotary."""
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, head_dim), keys and values (B, num_kv_heads, T, head_dim), before any is turned."""
         projected = [self.query(x), self.key(x), self.value(x)]
         if x.device.type == "cpu":  # under autocast, see `head_outputs`
             projected = [part.to(x.dtype) for part in projected]
         queries, keys, values = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in projected)
+        return queries, keys, values
+
+    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `project`, turned if rotary."""
+        queries, keys, values = self.project(x)
         if self.rotary is not None:
             queries, keys = self.rotary(queries, positions), self.rotary(keys, positions)
         return queries, keys, values
 
-    def _share(self, heads: Tensor) -> Tensor:
+    def share(self, heads: Tensor) -> Tensor:
         """Give each query head its key/value head: [K0, K1] -> [K0, K0, K1, K1] for four query heads."""
         repeats = self.num_heads // self.num_kv_heads
         return heads if repeats == 1 else heads.repeat_interleave(repeats, dim=1)
@@ -125,7 +130,7 @@ class MultiHeadSelfAttention(nn.Module):
         if start == 0 and self.causal and window_size is not None and banded_wins(len(positions), window_size):
             return banded_attention(queries, keys, values, window_size, alibi=self.alibi, dropout_p=dropout_p)
         mask, is_causal = self._mask(positions, key_positions, queries.dtype, from_start=start == 0)
-        keys, values = self._share(keys), self._share(values)
+        keys, values = self.share(keys), self.share(values)
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal
         )

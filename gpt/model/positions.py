@@ -45,9 +45,13 @@ class RotaryPositionalEncoding(nn.Module):
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine of every pair's angle at positions (T,): two (T, head_dim / 2) tensors in float32."""
-        pair = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32)
-        angle = positions.float()[:, None] * (1.0 / self.base ** (pair / self.head_dim))
+        angle = self.radians(positions)
         return angle.cos(), angle.sin()
+
+    def radians(self, positions: Tensor) -> Tensor:
+        """Every pair's angle at positions (T,): (T, head_dim / 2) in float32."""
+        pair = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32)
+        return positions.float()[:, None] * (1.0 / self.base ** (pair / self.head_dim))
 
 
 class _Turn(torch.autograd.Function):

@@ -17,11 +17,13 @@ class Limits:
         most_models: models in a run, counting seeds.
         most_steps: steps of a run.
         most_seconds: time a run may train.
+        most_experiment_seconds: time an experiment may take.
         most_parameters: weights of one model.
         most_bytes: memory of all runs remembered and in training, by the formulas of `RunRequest`.
         most_tokens_per_step: batch size x context length.
         most_waiting: runs in the queue.
         most_kept: runs remembered in all.
+        most_experiments: experiments remembered with their results.
         most_waiting_of_address: runs in the queue that were asked for from one address; a class may share one.
         lease_seconds: how long a run goes on when pages show it and none gives a sign.
         unwatched_seconds: how long a run goes on, or waits, when no page shows it.
@@ -36,12 +38,14 @@ class Limits:
     most_models: int = 6
     most_steps: int = 5000
     most_seconds: float = 1800.0
+    most_experiment_seconds: float = 300.0
     most_parameters: int = 3_000_000
     most_bytes: int = 3_000_000_000
     most_tokens_per_step: int = 16_384
     most_waiting: int = 40
     most_kept: int = 100
     most_waiting_of_address: int = 32
+    most_experiments: int = 200
     lease_seconds: float = 60.0
     unwatched_seconds: float = 8.0
     pages_of_address: int = 100

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from gpt.runs.job import Job
 from gpt.runs.limits import Limits
-from gpt.runs.run import Run
 from gpt.runs.states import RunState
 
 
-def bytes_of(runs: Iterable[Run], *, trained: Run | None = None) -> int:
+def bytes_of(runs: Iterable[Job], *, trained: Job | None = None) -> int:
     """Memory that these runs take, and would if `trained` were trained, too."""
     held = 0
     for run in runs:
         held += run.text_bytes
         if run is trained or run.has_models:
-            held += run.request.held_bytes
+            held += run.held_bytes
         if run is trained or run.state is RunState.RUNNING:
-            held += run.request.working_bytes
+            held += run.working_bytes
     return held
 
 
-def runs_to_forget(runs: Collection[Run], limits: Limits, *, trained: Run | None = None) -> tuple[list[Run], bool]:
+def runs_to_forget(runs: Collection[Job], limits: Limits, *, trained: Job | None = None) -> tuple[list[Job], bool]:
     """Which of these runs have to go, so that there is room for the rest.
 
     First those go that nobody has looked at lately, and of these, those that are over, the oldest first.
@@ -42,7 +42,7 @@ def runs_to_forget(runs: Collection[Run], limits: Limits, *, trained: Run | None
     candidates = [run for run in others if run is not trained and (run.is_over or run.state is RunState.PAUSED)]
     candidates.sort(key=lambda run: (not run.lease.has_run_out(limits), not run.is_over))  # equal ones stay in order
     kept = [*others, newest]
-    forgotten: list[Run] = []
+    forgotten: list[Job] = []
     while bytes_of(kept, trained=trained) > limits.most_bytes or len(kept) > limits.most_kept:
         if not candidates:
             break

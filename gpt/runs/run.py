@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gpt.costs.cores import spread
 from gpt.costs.formulas import flops_per_token
 from gpt.data.corpora import CORPORA
 from gpt.model.config import GPTConfig
-from gpt.runs.lease import Lease
+from gpt.runs.job import Job
+from gpt.runs.limits import Limits
 from gpt.runs.request import RunRequest
 from gpt.runs.states import RunState
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
     from gpt.model.gpt2 import GPT2
     from gpt.training.state import TrainEvent, TrainingState
+
+RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,47 +155,29 @@ class Member:
         self.saved = None  # not before: a process that still starts may be lost, or its server told to end
 
 
-class Run:
+class Run(Job):
     """Models in training, side by side. Anyone may read its fields; `Runs` writes them, under its lock.
 
     Attributes:
-        key: names it in links.
-        state: what it is doing; see `gpt.runs.states.transition`, which alone changes it.
-        message: a sentence on why it paused, stopped or failed; else empty.
-        owner: the visitor who may control it; empty if nobody may.
-        address: where it was asked for from; several visitors may share one.
         readers: the visitors who handed in the text it learns from; see `may_read`.
         goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
         allowed: the step up to which its processes train without asking, as long as a worker holds it.
-        layout: in how many processes it is trained, and on how many threads each; (0, 0) before its first turn.
-        lease: who watches it.
-        version: grows whenever there is something new to see.
+
+    For the rest see `Job`.
     """
 
     def __init__(self, request: RunRequest, corpus: Corpus, owner: str, *, address: str = "") -> None:
-        self.key = request.key
+        super().__init__(request.key, owner, address)
         self.request = request
         self.corpus = corpus
-        self.owner = owner
-        self.address = address
         self.readers = {owner}
-        self.state = RunState.PAUSED  # until it is put in the queue
-        self.message = ""
         self.goal = request.training.max_steps
-        self.version = 0
         self.allowed = -1
-        self.layout = (0, 0)
-        self.lease = Lease()
         self.members = [
             Member(label, config, request.training.seed + offset)
             for offset in range(request.seeds)
             for label, config in request.models
         ]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no more will come unless somebody asks for more."""
-        return self.state.is_over
 
     @property
     def is_private(self) -> bool:
@@ -207,6 +193,16 @@ class Run:
         """Memory that a text of a visitor's own takes; the others are there once for all."""
         ids = (self.corpus.train_ids, self.corpus.validation_ids)
         return sum(part.numel() * part.element_size() for part in ids) if self.is_private else 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory its models take as long as they are remembered, by the request's formula."""
+        return self.request.held_bytes
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that training takes beside that."""
+        return self.request.working_bytes
 
     @property
     def has_models(self) -> bool:
@@ -253,6 +249,33 @@ class Run:
     def seconds(self) -> float:
         """Time all models together have spent learning."""
         return sum(member.events[-1].seconds for member in self.members if member.events)
+
+    def lay_out(self, cores: int) -> None:
+        """As many models side by side as cores allow; the threads of each stay those of its first turn."""
+        self.layout = spread(len(self.members), cores, self.layout[1])
+
+    def end_of_turn(self, limits: Limits, *, is_closing: bool) -> tuple[RunState, str] | None:
+        """The state, and why, in which a run that is trained now is to be left before its next step, if it is."""
+        if self.is_at_end:
+            return RunState.DONE, ""
+        if is_closing:
+            return RunState.PAUSED, RESTARTING
+        if self.is_at_goal:
+            return RunState.PAUSED, ""
+        if self.lease.has_run_out(limits):
+            self.lease.has_ended = True
+            return RunState.PAUSED, "Paused, because nobody was watching."
+        if self.seconds > limits.most_seconds:
+            return RunState.STOPPED, f"Stopped after {limits.most_seconds:,.0f} s, the most allowed."
+        return None
+
+    def seconds_left(self, flops_per_second: float | None) -> float | None:
+        """By its arithmetic, where it is known how fast this machine is."""
+        return self.flops_left() / flops_per_second if flops_per_second else None
+
+    def in_the_log(self) -> str:
+        """How many models, and how far they are."""
+        return f"models={len(self.members)} step={self.step} of={self.request.training.max_steps}"
 
     def flops_left(self) -> float:
         """Arithmetic until the goal, by formula."""

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt.runs.copies import copy_of, request_of_copy
+from gpt.runs.inquiries import Inquiries
+from gpt.runs.job import Job
 from gpt.runs.limits import Limits
 from gpt.runs.request import NotYourRun, NotYourText, RunRefused, RunRequest, check_fit
 from gpt.runs.room import bytes_of, runs_to_forget
@@ -41,6 +43,10 @@ class Runs:
     Args:
         limits: what visitors may ask for.
         trainers: the processes that train, which stay when the server closes; by default some of its own.
+
+    Attributes:
+        limits: what visitors may ask for.
+        inquiries: the experiments, which stand in the same line.
     """
 
     def __init__(self, limits: Limits | None = None, trainers: Trainers | None = None) -> None:
@@ -49,6 +55,7 @@ class Runs:
         self._lock = self._turns.lock
         self._runs: dict[str, Run] = {}  # the oldest first; the lock guards it
         self._warming: threading.Thread | None = None
+        self.inquiries = Inquiries(self._turns, self._make_place)
 
     # --- Asking for a run -------------------------------------------------------------------------------------------
 
@@ -153,7 +160,7 @@ class Runs:
         ending = [other for other in self._runs.values() if other is instead_of or other.owner == run.owner]
         self._make_place(run, ending)
         others = [other for other in self._runs.values() if other is not instead_of and other.key != run.key]
-        forgotten, fits = runs_to_forget([*others, run], self.limits)
+        forgotten, fits = runs_to_forget([*self.inquiries.under_way(), *others, run], self.limits)
         if not fits:
             raise RunRefused("the lab's memory is full of runs under way; try again when some have finished")
         self._forget(forgotten)
@@ -166,7 +173,7 @@ class Runs:
             self._enqueue(run)
         return run
 
-    def _make_place(self, run: Run, ending: Collection[Run]) -> None:
+    def _make_place(self, run: Job, ending: Collection[Job]) -> None:
         """Refuse a run for which there is no place in line; those that nobody watches give way to it.
 
         Args:
@@ -198,16 +205,18 @@ class Runs:
             self._forget(forlorn)
         return bool(forlorn)
 
-    def _make_room(self, run: Run, at_all_costs: bool) -> bool:
+    def _make_room(self, run: Job, at_all_costs: bool) -> bool:
         """Forget what has to go so that a run can be trained, or forget nothing; the caller holds the lock."""
-        others = [other for other in self._runs.values() if other is not run]
+        jobs: list[Job] = [*self.inquiries.under_way(), *self._runs.values()]
+        others = [other for other in jobs if other is not run]
         forgotten, fits = runs_to_forget([*others, run], self.limits, trained=run)
         if fits or at_all_costs:
             self._forget(forgotten)
         return fits or at_all_costs
 
-    def _forget(self, runs: Sequence[Run]) -> None:
+    def _forget(self, runs: Sequence[Job]) -> None:
         for run in runs:
+            assert isinstance(run, Run)  # an experiment under way is never among them
             self._stop(run, "Forgotten, because newer runs needed its place.")
             del self._runs[run.key]
 
@@ -242,9 +251,9 @@ class Runs:
         """Memory that all runs take, by the formulas of `RunRequest`."""
         with self._lock:
             self._turns.pause_the_left()
-            return bytes_of(self._runs.values())
+            return bytes_of([*self.inquiries.under_way(), *self._runs.values()])
 
-    def place_in_queue(self, run: Run) -> tuple[int, float | None]:
+    def place_in_queue(self, run: Job) -> tuple[int, float | None]:
         """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
         return self._turns.place_of(run)
 

@@ -8,6 +8,7 @@ It is told (`gpt.runs.messages`):
     limit   step                          go on until every model has told of this step
     present                               tell where each model is
     leave                                 the same, then forget them; a step under way is given up
+    experiment  name, setup, threads      make this experiment (`gpt.experiments`)
 
 and tells:
 
@@ -16,6 +17,8 @@ and tells:
     state   number, ..., tensors          all that a training goes on from
     left                                  after the states of `leave`
     diverged or broke, text               no model is trained on
+    progress  share, doing                an experiment is so far
+    result or refused                     it is over: with its result, or with a sentence on why it cannot be made
 
 It ends when its server does: nobody is there to read its pipe then.
 """
@@ -27,9 +30,10 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from queue import SimpleQueue
@@ -38,17 +42,21 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from gpt.data.corpora import CorpusUnavailable
 from gpt.data.corpus import Corpus
 from gpt.data.tokenizer import tokenizer_from_json
+from gpt.experiments import Progress, Result, conduct, make_setup
 from gpt.model.config import GPTConfig
 from gpt.model.gpt2 import GPT2
 from gpt.runs.messages import Message, read_message, write_message
 from gpt.runs.request import is_snapshot_step
+from gpt.terminal import sentence
 from gpt.training.recipes import TrainConfig
 from gpt.training.recording import Recording
 from gpt.training.state import TrainEvent, TrainingState
 from gpt.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted
 
+_BETWEEN_TELLINGS = 0.1  # seconds between two reports of how far an experiment is
 _POLITENESS = 2  # how much the page goes before, where both want a core
 
 
@@ -83,6 +91,8 @@ class TrainerLoop:
         self._corpus: Corpus | None = None
         self._trainings: list[_Training] = []
         self._limit = -1
+        self._experiment: Generator[Progress, None, Result] | None = None
+        self._told_at = 0.0  # when progress was last told
         threading.Thread(target=self._listen, args=(orders,), name="orders", daemon=True).start()
 
     def run(self) -> None:
@@ -166,14 +176,45 @@ class TrainerLoop:
     def _on_leave(self, order: Message) -> None:
         self._on_present(order)
         self._trainings, self._limit = [], -1
+        if self._experiment is not None:
+            self._experiment.close()
+            self._experiment = None
         self._tell("left")
+
+    def _on_experiment(self, order: Message) -> None:
+        said = order.fields
+        torch.set_num_threads(said["threads"])
+        self._experiment = _experiment(said["name"], said["setup"])
 
     # --- Training ---------------------------------------------------------------------------------------------------
 
     def _is_anything_to_do(self) -> bool:
-        return any(one.last_step < self._limit for one in self._trainings)
+        return self._experiment is not None or any(one.last_step < self._limit for one in self._trainings)
 
     def _step(self) -> None:
+        if self._experiment is not None:
+            self._go_on_with(self._experiment)
+        else:
+            self._train()
+
+    def _go_on_with(self, experiment: Generator[Progress, None, Result]) -> None:
+        try:
+            progress = next(experiment)
+        except StopIteration as end:
+            self._experiment = None
+            self._tell("result", result=end.value.to_json())
+        except (ValueError, CorpusUnavailable) as error:  # what its setup does not allow here
+            self._experiment = None
+            self._tell("refused", text=sentence(error))
+        except Exception as error:
+            self._experiment = None
+            self._break(error)
+        else:
+            if time.monotonic() - self._told_at > _BETWEEN_TELLINGS:
+                self._told_at = time.monotonic()
+                self._tell("progress", share=progress.share, doing=progress.doing)
+
+    def _train(self) -> None:
         """A step of the model that is furthest behind; one that was given up is made again, if it goes on after all."""
         one = min(self._trainings, key=lambda training: training.last_step)
         trainer = one.recording.trainer
@@ -202,6 +243,11 @@ class TrainerLoop:
             news |= {f"best/{name}": weight for name, weight in trainer.best_weights.items()}
         event = asdict(one.recording.history[-1])
         self._tell("told", news, number=one.number, event=event, batches_digest=digest, best_step=trainer.best_step)
+
+
+def _experiment(name: str, setup: Mapping[str, Any]) -> Generator[Progress, None, Result]:
+    """An experiment, whose setup is refused where it would begin."""
+    return (yield from conduct(name, make_setup(name, setup)))
 
 
 def tensor_digests(model: GPT2) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Whose turn it is: the queue of runs, and the workers who train them.
+"""Whose turn it is: the queue of runs and experiments, and the workers who have them done.
 
 A worker takes the first run of the queue, and asks between any two steps whether it goes on. From when it takes the run
 until it lets it go, it holds the run: nobody else touches the run's trainings. Whoever copies or saves a run that no
@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
-from gpt.costs.cores import spread
 from gpt.runs.copies import Question, present_of
+from gpt.runs.experiment_run import ExperimentRun
+from gpt.runs.job import Job
 from gpt.runs.limits import Limits
 from gpt.runs.request import RunRefused
-from gpt.runs.run import Member, News, Run, SavedMember
+from gpt.runs.run import RESTARTING, Member, News, Run, SavedMember
 from gpt.runs.states import RunState, transition
 from gpt.runs.trainers import Trainers
 
 _log = logging.getLogger(__name__)
-_RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
 _LONGEST_STEP = 60.0  # seconds that a visitor waits for a run to come between two steps
 
 
@@ -44,20 +45,20 @@ class Turns:
     """
 
     def __init__(
-        self, limits: Limits, make_room: Callable[[Run, bool], bool], trainers: Trainers | None = None
+        self, limits: Limits, make_room: Callable[[Job, bool], bool], trainers: Trainers | None = None
     ) -> None:
         self.limits = limits
         self._make_room = make_room
         self.lock = threading.Condition()
-        self.queue: list[Run] = []
-        self.held: set[Run] = set()
+        self.queue: list[Job] = []
+        self.held: set[Job] = set()
         self.is_closing = False
         self._questions: list[tuple[Run, Question]] = []  # to the threads that hold these runs
         self._flops_per_second: float | None = None  # of this machine, as last measured
         self._threads: list[threading.Thread] = []
         self._trainers, self._owns_trainers = trainers, trainers is None
 
-    def move(self, run: Run, to: RunState, message: str = "") -> None:
+    def move(self, run: Job, to: RunState, message: str = "") -> None:
         """Let a run pass into another state, and into the queue or out of it; the caller holds the lock."""
         before = run.state
         transition(run, to, message)
@@ -66,11 +67,10 @@ class Turns:
         if to is RunState.WAITING:
             self._line_up(run)
             self._start_workers()
-        steps = run.request.training.max_steps
-        _log.info("run=%s %s models=%d step=%d of=%d", run.key, to, len(run.members), run.step, steps)
+        _log.info("run=%s %s %s", run.key, to, run.in_the_log())
         self.lock.notify_all()
 
-    def _line_up(self, run: Run) -> None:
+    def _line_up(self, run: Job) -> None:
         """Put a run in the queue: turns go round by address, and by arrival among the runs of one."""
         rounds: Counter[str] = Counter()
         own_round = sum(other.address == run.address for other in self.queue)
@@ -87,12 +87,12 @@ class Turns:
             if run.lease.is_left(self.limits):
                 self.pause_left(run)
 
-    def pause_left(self, run: Run) -> None:
+    def pause_left(self, run: Job) -> None:
         """Pause a run that nobody watches, until somebody does; the caller holds the lock."""
         run.lease.has_ended = True
         self.move(run, RunState.PAUSED, "Paused, because nobody was watching.")
 
-    def place_of(self, run: Run) -> tuple[int, float | None]:
+    def place_of(self, run: Job) -> tuple[int, float | None]:
         """How many runs are served before this one is, and in about how many seconds its turn comes, if known."""
         with self.lock:
             if run not in self.queue:
@@ -100,10 +100,10 @@ class Turns:
             before = self.queue[: self.queue.index(run)]
             running = [other for other in self.held if other.state is RunState.RUNNING]
             place = len(before) + max(0, len(running) - self.limits.workers + 1)
-            if self._flops_per_second is None:
+            seconds = [other.seconds_left(self._flops_per_second) for other in [*running, *before]]
+            if None in seconds:
                 return place, None
-            work = sum(other.flops_left() for other in [*running, *before])
-            return place, work / self._flops_per_second / self.limits.workers
+            return place, sum(some or 0.0 for some in seconds) / self.limits.workers
 
     # --- What workers ask, see `gpt.runs.workers.Scheduler` ---------------------------------------------------------
 
@@ -122,7 +122,7 @@ class Turns:
                 self._trainers = Trainers()
             return self._trainers
 
-    def take(self) -> Run | None:
+    def take(self) -> Job | None:
         """Wait for a run to train, and hold it; None when there will be no more."""
         with self.lock:
             while (run := self._next()) is None and not self.is_closing:
@@ -130,14 +130,13 @@ class Turns:
             if self.is_closing or run is None:
                 return None
             self.held.add(run)
-            share = max(1, self.limits.cores // self.limits.workers)
-            run.layout = spread(len(run.members), share, run.layout[1])
+            run.lay_out(max(1, self.limits.cores // self.limits.workers))
             if run.lease.watchers:
                 run.lease.renew()  # that it had to wait is not its watchers' fault
             self.move(run, RunState.RUNNING)
             return run
 
-    def _next(self) -> Run | None:
+    def _next(self) -> Job | None:
         """The first run in the queue for which there is room; the caller holds the lock."""
         self.pause_the_left()
         free = [run for run in self.queue if run not in self.held]
@@ -148,31 +147,16 @@ class Turns:
             self._make_room(fitting, True)
         return fitting
 
-    def goes_on(self, run: Run) -> bool:
+    def goes_on(self, run: Job) -> bool:
         """Whether to make another step; if not, the run has its next state already."""
         with self.lock:
             if run.state is RunState.RUNNING:  # else somebody has stopped it
-                end = self._end_of_turn(run)
+                end = run.end_of_turn(self.limits, is_closing=self.is_closing)
                 if end is not None:
                     self.move(run, *end)
             return run.state is RunState.RUNNING
 
-    def _end_of_turn(self, run: Run) -> tuple[RunState, str] | None:
-        """The state, and why, in which a run that is trained now is to be left before its next step, if it is."""
-        if run.is_at_end:
-            return RunState.DONE, ""
-        if self.is_closing:
-            return RunState.PAUSED, _RESTARTING
-        if run.is_at_goal:
-            return RunState.PAUSED, ""
-        if run.lease.has_run_out(self.limits):
-            run.lease.has_ended = True
-            return RunState.PAUSED, "Paused, because nobody was watching."
-        if run.seconds > self.limits.most_seconds:
-            return RunState.STOPPED, f"Stopped after {self.limits.most_seconds:,.0f} s, the most allowed."
-        return None
-
-    def is_unwanted(self, run: Run) -> bool:
+    def is_unwanted(self, run: Job) -> bool:
         """Whether a step under way is to be given up."""
         with self.lock:
             return self.is_closing or run.state in (RunState.STOPPED, RunState.FAILED)
@@ -184,7 +168,19 @@ class Turns:
             run.version += 1
             self._flops_per_second = run.flops_per_second() or self._flops_per_second
 
-    def fail(self, run: Run, message: str) -> None:
+    def progressed(self, run: ExperimentRun, share: float, doing: str) -> None:
+        """An experiment is so far."""
+        with self.lock:
+            run.share, run.doing = share, doing
+            run.version += 1
+
+    def found(self, run: ExperimentRun, result: Mapping[str, Any]) -> None:
+        """An experiment has its result."""
+        with self.lock:
+            run.share, run.result = 1.0, result
+            run.version += 1
+
+    def fail(self, run: Job, message: str) -> None:
         """The run cannot be trained on."""
         with self.lock:
             if run.state is RunState.RUNNING:
@@ -192,7 +188,7 @@ class Turns:
             elif not run.is_over:  # somebody has paused it meanwhile, and it cannot go on
                 self.move(run, RunState.STOPPED, message)
 
-    def let_go(self, run: Run) -> None:
+    def let_go(self, run: Job) -> None:
         """Whoever held the run does not touch it any more."""
         with self.lock:
             self.held.discard(run)
@@ -253,9 +249,13 @@ class Turns:
         """
         with self.lock:
             self.is_closing = True
-            order = [*(run for run in runs if run.state is RunState.RUNNING), *self.queue]
-            for run in list(self.queue):
-                self.move(run, RunState.PAUSED, _RESTARTING)
+            waiting = [job for job in self.queue if isinstance(job, Run)]
+            order = [*(run for run in runs if run.state is RunState.RUNNING), *waiting]
+            for job in list(self.queue):
+                if isinstance(job, Run):
+                    self.move(job, RunState.PAUSED, RESTARTING)
+                else:
+                    self.move(job, RunState.STOPPED, "The lab is restarting; run this experiment again in a moment.")
             self.lock.notify_all()
             self.lock.wait_for(lambda: not self.held, timeout=most_seconds)
             order += [run for run in runs if run not in order]

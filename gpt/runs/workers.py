@@ -1,4 +1,4 @@
-"""The threads that have runs trained. What is trained, and for how long, their scheduler decides between any two steps.
+"""The threads that have runs trained, and experiments made; their scheduler decides between any two steps for how long.
 
 A worker holds a run while it is trained, and nobody else touches the run's models meanwhile. It trains nothing itself:
 it hires processes (`gpt.runs.trainers`), hands them the models, and makes known what they tell.
@@ -11,11 +11,13 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from gpt.data.tokenizer import tokenizer_to_json
+from gpt.runs.experiment_run import ExperimentRun
+from gpt.runs.job import Job
 from gpt.runs.messages import Message
 from gpt.runs.run import BestWeights, Member, News, Run, SavedMember
 from gpt.runs.trainers import Crew, TrainerLost, Trainers
@@ -26,19 +28,20 @@ _log = logging.getLogger(__name__)
 _LEAD = 2  # steps that a model may be ahead of the slowest of its run
 _LONGEST_WAIT = 0.05  # seconds between two looks at what the scheduler wants
 _LONGEST_GOODBYE = 20.0  # seconds in which a process has to give back its models
+_LONGEST_STOP = 1.0  # seconds in which a process has to leave an experiment, of which nothing is kept
 _LONGEST_SILENCE = 120.0  # seconds after which a process that tells nothing is given up
 
 
 class Scheduler(Protocol):
     """What a worker asks of its scheduler."""
 
-    def take(self) -> Run | None:
+    def take(self) -> Job | None:
         """Wait for a run to train, and hold it; None when there will be no more."""
 
-    def goes_on(self, run: Run) -> bool:
+    def goes_on(self, run: Job) -> bool:
         """Whether to make another step; if not, the run has its next state already."""
 
-    def is_unwanted(self, run: Run) -> bool:
+    def is_unwanted(self, run: Job) -> bool:
         """Whether a step under way is to be given up."""
 
     def told(self, run: Run, member: Member, news: News) -> None:
@@ -50,10 +53,16 @@ class Scheduler(Protocol):
     def answer(self, run: Run, saved: Sequence[SavedMember]) -> None:
         """Where they are, all after equally many steps."""
 
-    def fail(self, run: Run, message: str) -> None:
+    def progressed(self, run: ExperimentRun, share: float, doing: str) -> None:
+        """An experiment is so far."""
+
+    def found(self, run: ExperimentRun, result: Mapping[str, Any]) -> None:
+        """An experiment has its result."""
+
+    def fail(self, run: Job, message: str) -> None:
         """The run cannot be trained on."""
 
-    def let_go(self, run: Run) -> None:
+    def let_go(self, run: Job) -> None:
         """Whoever held the run does not touch it any more."""
 
 
@@ -61,13 +70,19 @@ def work(scheduler: Scheduler, trainers: Trainers) -> None:
     """Have one run after another trained, until the scheduler has no more."""
     while (run := scheduler.take()) is not None:
         try:
-            _Training(run, scheduler).make(trainers)
+            if isinstance(run, ExperimentRun):
+                _Experiment(run, scheduler).make(trainers)
+            else:
+                assert isinstance(run, Run)
+                _Training(run, scheduler).make(trainers)
         except TrainerLost as lost:
-            _log.warning("run %s: %s", run.key, lost)
-            scheduler.fail(run, f"Stopped: {lost}; train it again, or smaller models.")
+            if not run.is_over:  # else it was ended because it was not wanted any more
+                _log.warning("run %s: %s", run.key, lost)
+                again = "run it again" if isinstance(run, ExperimentRun) else "train it again, or smaller models"
+                scheduler.fail(run, f"Stopped: {lost}; {again}.")
         except Exception as error:  # a fault of ours must not take the worker with it
             _log.exception("run %s broke", run.key)
-            scheduler.fail(run, f"This run broke ({type(error).__name__}); please train it again.")
+            scheduler.fail(run, f"This broke ({type(error).__name__}); please start it again.")
         finally:
             scheduler.let_go(run)
             del run  # else the last one would be kept until there is another
@@ -182,6 +197,44 @@ class _Training:
 
     def _on_broke(self, message: Message) -> None:
         self.scheduler.fail(self.run, f"This run broke ({message.fields['text']}); please train it again.")
+
+
+class _Experiment:
+    """An experiment in a process, from when it is hired until it has left it."""
+
+    def __init__(self, run: ExperimentRun, scheduler: Scheduler) -> None:
+        self.run = run
+        self.scheduler = scheduler
+
+    def make(self, trainers: Trainers) -> None:
+        """Have it made; ends with its result, or when it is not wanted any more, or when its process is lost."""
+        if not self.scheduler.goes_on(self.run):
+            return
+        with trainers.hired(self.run.layout[0]) as crew:
+            crew.listen()
+            said = {"name": self.run.request.name, "setup": dict(self.run.request.setup)}
+            crew.order(0, Message("experiment", said | {"threads": self.run.layout[1]}))
+            heard = time.monotonic()
+            while self.scheduler.goes_on(self.run):
+                news = crew.news(_LONGEST_WAIT)
+                for message in news:
+                    self._hear(message)
+                heard = time.monotonic() if news else heard
+                if time.monotonic() - heard > _LONGEST_SILENCE:
+                    raise TrainerLost("the process that made it tells nothing any more")
+            for _ in crew.leave(_LONGEST_STOP):  # what is still told of it does not matter
+                pass
+
+    def _hear(self, message: Message) -> None:
+        said = message.fields
+        if message.kind == "progress":
+            self.scheduler.progressed(self.run, said["share"], said["doing"])
+        elif message.kind == "result":
+            self.scheduler.found(self.run, said["result"])
+        elif message.kind == "refused":
+            self.scheduler.fail(self.run, f"{said['text']}")
+        elif message.kind == "broke":
+            self.scheduler.fail(self.run, f"This experiment broke ({said['text']}); please run it again.")
 
 
 def _news_of(message: Message) -> News:

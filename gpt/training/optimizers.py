@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,8 +19,9 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of a run, one or two, each of whose groups holds its full rate as `initial_lr`.
 
-    The matrices inside the blocks go to Muon where `matrix_learning_rate` is set, which computes in `precision`.
-    Everything else (embeddings, biases, norms) goes to AdamW, with weight decay on matrices only.
+    The matrices inside the blocks go to Muon where `matrix_learning_rate` is set, which computes in `precision`; those
+    of the feed-forward layers have a multiple of that rate. Everything else (embeddings, biases, norms) goes to AdamW,
+    with weight decay on matrices only.
     """
     inside, outside = _split_matrices(model, muon=config.matrix_learning_rate is not None)
     position_rate = config.learning_rate if config.position_learning_rate is None else config.position_learning_rate
@@ -42,8 +43,17 @@ def build_optimizers(
     ]
     if inside:
         assert config.matrix_learning_rate is not None  # else nothing was split off
+        multiples = {p: config.feed_forward_rate_multiple for name, p in inside if ".feed_forward." in name}
         optimizers.append(
-            StackedMuon(inside, config.matrix_learning_rate, config.weight_decay, config.momentum, precision, processes)
+            StackedMuon(
+                [p for _, p in inside],
+                config.matrix_learning_rate,
+                config.weight_decay,
+                config.momentum,
+                precision,
+                processes,
+                multiples,
+            )
         )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -51,15 +61,15 @@ def build_optimizers(
     return optimizers
 
 
-def _split_matrices(model: nn.Module, *, muon: bool) -> tuple[list[nn.Parameter], list[tuple[str, nn.Parameter]]]:
-    """The weights of linear layers inside the blocks, and all others with their names."""
-    inside: list[nn.Parameter] = []
+def _split_matrices(
+    model: nn.Module, *, muon: bool
+) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
+    """The weights of linear layers inside the blocks, and all others, with their names."""
+    inside: list[tuple[str, nn.Parameter]] = []
     outside: list[tuple[str, nn.Parameter]] = []
     for name, parameter in model.named_parameters():
-        if muon and name.startswith("blocks.") and parameter.ndim == 2:
-            inside.append(parameter)
-        else:
-            outside.append((name, parameter))
+        is_inside = muon and name.startswith("blocks.") and parameter.ndim == 2
+        (inside if is_inside else outside).append((name, parameter))
     return inside, outside
 
 
@@ -78,6 +88,8 @@ class StackedMuon(torch.optim.Optimizer):
         precision: of the iteration; `torch.optim.Muon` uses bfloat16, which has to be fast on the device to pay.
         processes: those that may each hold a part of every matrix; None for a process alone. The iteration needs
             whole matrices, so directions are gathered for it, and each process makes it; momentum stays in parts.
+        rate_multiples: of lr, for matrices that have another rate; they stay in the stacks, and in the order in which
+            states are saved, that they would have without.
     """
 
     def __init__(
@@ -88,9 +100,11 @@ class StackedMuon(torch.optim.Optimizer):
         momentum: float = 0.95,
         precision: torch.dtype = torch.float32,
         processes: Group | None = None,
+        rate_multiples: Mapping[nn.Parameter, float] | None = None,
     ) -> None:
         self.precision = precision
         self.processes = processes or Group()
+        self.rate_multiples = rate_multiples or {}
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -112,8 +126,9 @@ class StackedMuon(torch.optim.Optimizer):
                 directions = orthogonalized(stack.to(self.precision)).to(stack.dtype)
                 for (matrix, _), direction in zip(members, directions, strict=True):
                     rows, columns = matrix.shape
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
+                    rate = group["lr"] * self.rate_multiples.get(matrix, 1.0)
+                    matrix.mul_(1 - rate * group["weight_decay"])
+                    scale = rate * math.sqrt(max(1.0, rows / columns))
                     matrix.add_(self.processes.part(direction.T if rows > columns else direction), alpha=-scale)
 
     def _nesterov(self, matrix: nn.Parameter, momentum: float) -> Tensor:

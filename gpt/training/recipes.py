@@ -31,6 +31,8 @@ class TrainConfig:
         batch_order: "passes" or "random", which windows of the text these rows are (see `BatchStream`).
         learning_rate: of AdamW.
         matrix_learning_rate: of Muon, for the matrices inside the blocks; None gives them to AdamW too.
+        feed_forward_rate_multiple: how many times that rate the matrices of the feed-forward layers have; without
+            Muon it is not used.
         position_learning_rate: of AdamW, for learned positions, which each see a small share of the tokens; None is
             `learning_rate`.
         warmup_steps: updates over which the rates rise.
@@ -60,6 +62,7 @@ class TrainConfig:
     batch_order: str = "random"
     learning_rate: float = 5e-3
     matrix_learning_rate: float | None = 0.05
+    feed_forward_rate_multiple: float = 2.0
     position_learning_rate: float | None = None
     warmup_steps: int = 10
     schedule: str = "linear"
@@ -86,7 +89,7 @@ class TrainConfig:
             check_whole_number(name, getattr(self, name), minimum=0)
         if self.eval_windows is not None:
             check_whole_number("eval_windows", self.eval_windows)
-        for name in ("learning_rate", "weight_decay", "gradient_clip"):
+        for name in ("learning_rate", "feed_forward_rate_multiple", "weight_decay", "gradient_clip"):
             _check_range(name, getattr(self, name), 0, math.inf)
         for name in RATES[1:]:
             if getattr(self, name) is not None:
@@ -109,11 +112,13 @@ class TrainConfig:
 
 
 _FORMER_NAMES = {"accumulation": "gradient_accumulation_steps"}  # in what was saved before they were renamed
+_FORMER_WAYS = {"feed_forward_rate_multiple": 1.0}  # of what was trained before there was a setting for it
 
 
 def training_config(**saved: Any) -> TrainConfig:
     """The configuration that was saved as these fields, also by an earlier version; raises as `TrainConfig`."""
-    return TrainConfig(**{_FORMER_NAMES.get(name, name): value for name, value in saved.items()})
+    renamed = {_FORMER_NAMES.get(name, name): value for name, value in saved.items()}
+    return TrainConfig(**{**_FORMER_WAYS, **renamed})
 
 
 def _check_range(name: str, value: Any, lowest: float, highest: float) -> None:
@@ -134,6 +139,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_order": "passes",
         "learning_rate": 4e-3,
         "matrix_learning_rate": 0.03,
+        "feed_forward_rate_multiple": 1.0,
         "position_learning_rate": 0.02,
         "warmup_steps": 20,
         "decay_share": 1.0,
@@ -150,6 +156,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 12,
         "learning_rate": 1e-3,
         "matrix_learning_rate": None,
+        "feed_forward_rate_multiple": 1.0,
         "warmup_steps": 100,
         "schedule": "cosine",
         "decay_share": 0.95,

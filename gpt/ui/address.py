@@ -13,13 +13,15 @@ from typing import Any
 
 import gradio as gr
 
+from gpt.experiments.questions import QUESTIONS
 from gpt.runs.limits import LONGEST_PROMPT, MOST_COMPARED
 from gpt.ui.compare.settings import LARGEST_SEED, LENGTHS, SECOND_TEMPERATURES, TEMPERATURES, TOP_KS, TOP_PS, VIEWS
 from gpt.ui.requests import require_choice, require_number, require_text, require_whole
 from gpt.ui.turns import PRESSES
 
-TABS = ("train", "compare", "attention", "cost")
+TABS = ("train", "compare", "attention", "cost", "experiments")
 _LONGEST_NAME = 80  # of a model or a run
+_LONGEST_SETTINGS = 200  # of an experiment, those that differ from its defaults
 
 
 def _one_of(allowed: Collection[str]) -> Callable[[str], str]:
@@ -36,6 +38,10 @@ def _text(text: str) -> str:
 
 def _name(text: str) -> str:
     return text[:_LONGEST_NAME]
+
+
+def _settings(text: str) -> str:
+    return text[:_LONGEST_SETTINGS]
 
 
 def _names(text: str) -> list[str]:
@@ -68,6 +74,10 @@ FIELDS: dict[str, Callable[[str], Any]] = {
     # Train
     "run": _name,
     "hands": _one_of(("off",)),  # the page may only watch
+    # Experiments
+    "experiment": _one_of(QUESTIONS),
+    "asked": _name,
+    "set": _settings,
     # Compare
     "view": _one_of(VIEWS),
     "models": _names,

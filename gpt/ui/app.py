@@ -25,6 +25,7 @@ from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
 from gpt.ui.door.hosts import trust_proxies, trusted_hosts
+from gpt.ui.experiments.tab import build_experiments_tab
 from gpt.ui.listening import bypass_proxies, check_address
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
@@ -54,16 +55,19 @@ def create_demo(
             f"<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>{join}",
             elem_id="title",
         )
+        secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         seen = gr.State([])
         with gr.Tabs() as tabs:
             with gr.Tab("Train", id="train"):
-                build_train_tab(demo, runs, catalogue, door, seen)
+                build_train_tab(demo, runs, catalogue, door, secret, seen)
             with gr.Tab("Compare", id="compare") as compare:
                 in_address = build_compare_tab(compare, catalogue, seen)
             with gr.Tab("Attention", id="attention") as attention:
                 build_attention_tab(attention, catalogue, door.files, seen)
             with gr.Tab("Cost", id="cost") as cost:
                 build_cost_tab(cost, catalogue, seen)
+            with gr.Tab("Experiments", id="experiments"):
+                build_experiments_tab(demo, runs, door, secret)
         address.set_controls(demo, {"tab": tabs, **in_address})
         demo.load(None, js=address.keep_tab(), api_visibility="private")
     door.line_up(demo)

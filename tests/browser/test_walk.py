@@ -43,6 +43,7 @@ def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     compares_hostile_words(visitor)
     looks_at_attention(visitor)
     ablates_and_traces(visitor)
+    follows_one_head(visitor)
     sets_two_models_against_each_other(visitor)
     looks_at_hostile_words(visitor)
     goes_back_through_training(visitor)
@@ -247,6 +248,31 @@ def ablates_and_traces(visitor: Visitor) -> None:
     expect(page.locator("#outcomes")).not_to_contain_text("ablated")
     expect(page.locator("#receptive-field")).to_contain_text("largest influence outside the cone 0.")
     visitor.looks_around("9-measured")
+
+
+def follows_one_head(visitor: Visitor) -> None:
+    page = visitor.page
+    fold = page.get_by_role("button", name="One head in numbers")
+    fold.click()
+    numbers = page.locator("#head-numbers")
+    expect(numbers).to_contain_text("Layer 6, head 6, as token")
+    page.locator("#attention-map .letter").nth(40).click()
+    page.locator("#attention-map .thumbnail").nth(1).click()
+    expect(numbers).to_contain_text("Layer 1, head 2, as token 40")
+    rows = numbers.locator(".keys tbody tr")
+    assert rows.nth(40).inner_text().startswith("40")
+    expect(rows.nth(8)).to_contain_text("−∞, outside the window")
+    expect(rows.nth(41)).to_contain_text("−∞, the future")
+    expect(numbers).to_contain_text("their weights add up to 1.00")
+    rows.nth(39).get_by_role("button").press("ArrowDown")
+    expect(rows.nth(40)).to_have_attribute("aria-current", "true")
+    expect(numbers).to_contain_text("the products with key 40")
+    with page.expect_download() as saved:
+        visitor.presses("Save as CSV")
+    assert "output,40," in saved.value.path().read_text(encoding="utf-8")
+    visitor.looks_around("9-one-head")
+    fold.click()
+    page.keyboard.press("Escape")
 
 
 def sets_two_models_against_each_other(visitor: Visitor) -> None:

@@ -7,20 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from running import finished
 
 from gpt.experiments import sampling
 from gpt.experiments.conduct import conduct, make_setup
 from gpt.experiments.result import Measure, Result
-
-
-def finished(running):
-    """The result of a generator that is run to its end, and the progress it told."""
-    told = []
-    while True:
-        try:
-            told.append(next(running))
-        except StopIteration as end:
-            return end.value, told
 
 
 def planted(low: tuple[float, float], high: tuple[float, float]) -> Result:

@@ -99,9 +99,10 @@ def test_a_text_of_ones_own_is_kept_with_the_run_and_removed_with_it(lab, reques
 
 
 def test_what_an_earlier_version_saved_goes_on(stopped_lab, lab, corpus, request_for, wait_until):
-    """It knew neither places nor digests, called a setting otherwise, and had evaluated the step of its state."""
-    through = lab().submit(request_for("gpt2", "modern", max_steps=40), corpus, "ada")
-    run, folder = stopped_lab("gpt2", "modern", max_steps=40)
+    """It knew neither places nor digests nor every setting, and had evaluated the step of its state."""
+    former = {"max_steps": 40, "feed_forward_rate_multiple": 1.0}
+    through = lab().submit(request_for("gpt2", "modern", **former), corpus, "ada")
+    run, folder = stopped_lab("gpt2", "modern", **former)
 
     def edit(path, change):
         content = json.loads(path.read_text())
@@ -110,6 +111,7 @@ def test_what_an_earlier_version_saved_goes_on(stopped_lab, lab, corpus, request
 
     def age(settings):
         settings["accumulation"] = settings.pop("gradient_accumulation_steps")
+        del settings["feed_forward_rate_multiple"]
 
     def forget(description):
         age(description["training"])

@@ -483,7 +483,8 @@ def test_a_copy_goes_on_in_another_way(lab, request_for, corpus, wait_until):
     runs, request = lab(), request_for(max_steps=6)
     run = runs.submit(request, corpus, "ada")
     wait_until(lambda: run.is_over, "the end")
-    training = dataclasses.replace(request.training, max_steps=9, learning_rate=1e-4, seed=99)
+    changes = {"learning_rate": 1e-4, "feed_forward_rate_multiple": 1.0}
+    training = dataclasses.replace(request.training, **changes, max_steps=9, seed=99)
     copy = runs.copy(run, "bob", training=training)
     wait_until(lambda: copy.is_over, "the copy's end")
     assert copy.request.training == dataclasses.replace(training, seed=request.training.seed)

@@ -13,8 +13,9 @@ from torch.optim import _muon
 from torch.testing import assert_close
 
 from gpt import RECIPES, TrainConfig
+from gpt.training import optimizers
 from gpt.training.optimizers import StackedMuon, build_optimizers, orthogonalized
-from gpt.training.recipes import rate_factor
+from gpt.training.recipes import rate_factor, training_config
 
 SHAPES = [(16, 16), (16, 16), (16, 64), (64, 16), (64, 16), (8, 16), (3, 1), (1, 5)]
 
@@ -93,6 +94,25 @@ def test_a_gradient_of_zero_moves_nothing():
     assert torch.equal(weight.detach(), torch.ones(4, 4))
 
 
+def test_a_matrix_of_another_rate_moves_as_with_it_and_shares_its_stack(monkeypatch):
+    stacks = []
+    iteration = optimizers.orthogonalized
+    monkeypatch.setattr(optimizers, "orthogonalized", lambda stack: stacks.append(len(stack)) or iteration(stack))
+
+    def moved(lr, *multiples):
+        stacks.clear()
+        rates = [lr, lr / 2, lr / 3]
+        make = lambda ws: StackedMuon(ws, lr, 0.1, rate_multiples=dict(zip(ws, multiples, strict=False)))  # noqa: E731
+        return moved_by(make, steps=3, rates=rates)
+
+    plain, twice = moved(0.05), moved(0.1)
+    expected_stacks = stacks.copy()
+    mixed = moved(0.05, 1.0, 2.0, 1.0, 2.0)  # of two squares and of a wide and a tall matrix of the same sides
+    assert stacks == expected_stacks
+    for number, weight in enumerate(mixed):
+        assert_close(weight, (twice if number in (1, 3) else plain)[number], atol=1e-6, rtol=1e-5)
+
+
 # --- Schedule -------------------------------------------------------------------------------------------------------
 
 
@@ -115,6 +135,13 @@ def test_cosine_is_half_way_in_the_middle_and_flat_at_its_ends():
 def test_no_warm_up_and_no_decay_is_constant():
     config = TrainConfig(max_steps=5, warmup_steps=0, decay_share=0.0)
     assert [rate_factor(step, config) for step in range(5)] == [1.0] * 5
+
+
+def test_what_was_saved_before_a_setting_existed_keeps_its_way():
+    saved = dataclasses.asdict(TrainConfig())
+    assert training_config(**saved) == TrainConfig()
+    del saved["feed_forward_rate_multiple"]
+    assert training_config(**saved) == dataclasses.replace(TrainConfig(), feed_forward_rate_multiple=1.0)
 
 
 # --- Who moves what -------------------------------------------------------------------------------------------------
@@ -145,6 +172,9 @@ def test_every_weight_is_moved_by_exactly_one_optimizer(kind, small_model):
     assert rates.pop("position_embedding.weight", 0.02) == 0.02
     assert set(rates.values()) == {5e-3}
     assert muon.param_groups[0]["initial_lr"] == 0.05
+    multiples = {names[id(p)]: multiple for p, multiple in muon.rate_multiples.items()}
+    assert multiples == {name: 2.0 for name in inside if name.endswith(("expand.weight", "project.weight"))}
+    assert len(multiples) == 2 * model.config.num_layers
 
 
 def test_without_a_matrix_rate_adamw_moves_all(small_model):

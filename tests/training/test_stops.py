@@ -18,7 +18,7 @@ import pytest
 import torch
 from reliability.stop_training import differences, stop_training
 
-from gpt import GPT2, Corpus, TrainConfig, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
+from gpt import GPT2, RECIPES, Corpus, TrainConfig, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
 from gpt.__main__ import main
 from gpt.checkpoints.folder import load_training_state
 from gpt.checkpoints.training_folder import continue_training, save_training, saved_events
@@ -168,20 +168,27 @@ def test_a_second_ctrl_c_ends_at_once_with_the_last_save_whole(
 def test_a_checkpoint_from_before_goes_on(
     undisturbed: dict[str, Path], text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was saved after the evaluation of its step, said "accumulation", and less of its last update."""
-    out = tmp_path / "out"
+    """Saved after the evaluation of its step, without what there was not, and begun by a recipe that is another now."""
+    out, through = tmp_path / "out", tmp_path / "through"
     with monkeypatch.context() as patch:
+        patch.setitem(RECIPES, "fast", {"feed_forward_rate_multiple": 1.0})
+        assert train(text_file, through) == 0
         patch.setattr(Trainer, "_look", signalling(Trainer._look, signal.SIGINT, 4))
         assert train(text_file, out) == 130
     description = json.loads((out / "config.json").read_text())
     description["training"]["accumulation"] = description["training"].pop("gradient_accumulation_steps")
+    del description["training"]["feed_forward_rate_multiple"]
     for name in ("train_loss", "learning_rate"):
         del description["progress"][name]
     (out / "config.json").write_text(json.dumps(description))
-    events = (undisturbed[""] / "history.jsonl").read_text().splitlines(keepends=True)
+    events = (through / "history.jsonl").read_text().splitlines(keepends=True)
     (out / "history.jsonl").write_text("".join(events[:5]))
-    assert train(text_file, out) == 0
-    assert list(differences(out, undisturbed[""])) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", signalling(Trainer._update, signal.SIGINT, 5))
+        assert train(text_file, out) == 130
+    assert train(text_file, out) == 0  # and again, now that it was saved with all settings
+    assert list(differences(out, through)) == []
+    assert list(differences(out, undisturbed[""])) != []
 
 
 # --- Within the library ---------------------------------------------------------------------------------------------

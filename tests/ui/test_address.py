@@ -24,6 +24,9 @@ VALUES: dict[str, list[Any]] = {
     "tab": list(address.TABS),
     "run": ["0123456789ab"],
     "hands": ["off"],
+    "experiment": ["recall", "over-fitting"],
+    "asked": ["0123456789ab"],
+    "set": ["", "window_size:8,seed:7"],
     "view": ["write", "step", "read"],
     "models": [BOTH, ["run/0123456789ab/0@100"], ["upload/0123"], BOTH * (MOST_COMPARED // 2)],
     "prompt": ["ROMEO:", "", "a\nb & c=d, %20 + ?#", "שלום 👩‍🚀", "x" * LONGEST_PROMPT],
@@ -119,6 +122,7 @@ def test_pressing_a_tab_is_kept(write: Write) -> None:
 
 def test_every_button_with_a_setup_keeps_it() -> None:
     """The names given to the script are those of the inputs, in their order."""
+    others = {"tab", "run", "hands", "view", "experiment", "asked", "set"}  # which other scripts write
     written = [event["js"] for event in create_demo().config["dependencies"] if "replaceState" in str(event["js"])]
     fields = [re.findall(r"'(\w+)'", re.search(r"fromEntries\(\[(.*?)\]", script)[1]) for script in written[:-1]]
-    assert {name for names in fields for name in names} == address.FIELDS.keys() - {"tab", "run", "hands", "view"}
+    assert {name for names in fields for name in names} == address.FIELDS.keys() - others

@@ -12,14 +12,17 @@ import pytest
 import torch
 from served import assert_same_weights, unpack_attention
 
-from gpt import GPTConfig, attention_mask
+from gpt import GPT2, GPTConfig, attention_mask
 from gpt.costs.formulas import flops_by_part, parameters_by_part
+from gpt.interpret import head_in_numbers
 from gpt.ui import components
 from gpt.ui.components import drawn_component
 from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
+from gpt.ui.components.experiment_board import experiment_board, experiment_board_value
+from gpt.ui.components.head_numbers import head_numbers, head_numbers_value
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.next_token import next_token
@@ -36,6 +39,8 @@ FACTORIES = {
     "attention_map": attention_map,
     "cost_bars": cost_bars,
     "cost_chart": cost_chart,
+    "experiment_board": experiment_board,
+    "head_numbers": head_numbers,
     "head_table": head_table,
     "loss_chart": loss_chart,
     "next_token": next_token,
@@ -267,6 +272,31 @@ def test_an_empty_chart_says_so() -> None:
     }  # fmt: skip
 
 
+# --- One head in numbers --------------------------------------------------------------------------------------------
+
+
+def numbers_of(tokens: list[str], position: int, **choices: Any) -> str:
+    """The value of the first head of a small model without a causal mask."""
+    model = GPT2(65, 8, 2, 16, 1, causal=False, **choices)
+    numbers = head_in_numbers(model, torch.arange(6), 0, 0, position)
+    place = {"layer": 0, "head": 0, "position": position}
+    return head_numbers_value(numbers, label="x", colour="red", tokens=tokens, shares_keys=False, causal=False, **place)
+
+
+def test_without_a_causal_mask_only_the_window_hides_keys() -> None:
+    value = json.loads(numbers_of([*HOSTILE, "d", "e", "f"], 3, window_size=2, positions="alibi"))
+    assert value["forbidden"] == ["window", "window", "", "", "", "window"]
+    assert [score is None for score in value["scores"]] == [True, True, False, False, False, True]
+    assert value["bias"][3] == 0 > value["bias"][2] > value["bias"][1]
+    assert value["angles"] is value["speeds"] is None
+    assert value["tokens"][:3] == HOSTILE
+
+
+def test_a_head_in_numbers_has_a_token_for_each_key() -> None:
+    with pytest.raises(ValueError, match="there are 2 tokens and 6 keys"):
+        numbers_of(["a", "b"], 0)
+
+
 # --- The columns ----------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +317,18 @@ def test_columns_are_given_as_they_are() -> None:
 # --- Costs ----------------------------------------------------------------------------------------------------------
 
 AXES = {"x": {"title": "T", "scale": "log", "ticks": [1, 2]}, "y": {"title": "ms", "scale": "log", "unit": "ms"}}
+
+
+def test_curves_of_an_experiment_look_like_their_variants() -> None:
+    curves = [{"label": str(n), "variant": v, "x": [1], "y": [None]} for n, v in enumerate(("gpt2", "other", "other"))]
+    result = {"charts": [{"title": HOSTILE[0], "curves": curves}], "sentences": HOSTILE}
+    sent = json.loads(experiment_board_value({"name": "x"}, result=result))["result"]
+    looks = [(curve["colour"], curve["others_before"]) for curve in sent["charts"][0]["curves"]]
+    assert looks == [("var(--variant-gpt2)", 0), ("var(--variant-other)", 0), ("var(--variant-other)", 1)]
+    assert len({curve["dash"] for curve in sent["charts"][0]["curves"]}) == 3
+    assert sent["sentences"] == HOSTILE
+    with pytest.raises(ValueError, match="JSON"):
+        experiment_board_value({"name": "x"}, share=float("nan"))
 
 
 def test_a_row_of_a_cost_chart_fits_its_columns() -> None:

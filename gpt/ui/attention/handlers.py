@@ -91,17 +91,21 @@ class AttentionHandlers:
             return self._look(at_step(name, step), second, self._looks[key].text, looked)
 
     def measure(self, looked: Any) -> tuple[Any, ...]:
-        """The numbers of every head, the receptive field of the last token, and what is expected after the text."""
+        """The numbers of every head, the receptive field of the last token, and what is expected after the text.
+
+        Last comes what `head_numbers` needs to ask for its own.
+        """
         from gpt.ui.attention import views
 
         if looked is None:
-            return EMPTY_BELOW, EMPTY_BELOW, EMPTY_BELOW
+            return (EMPTY_BELOW,) * 4
         with one_sentence(), COMPUTING:
             look = self._find(looked)
             shown = (
                 views.heads_view(look),
                 views.field_view(look, len(look.tokens) - 1),
                 views.outcomes_view(look),
+                views.unasked_numbers(look),
             )
             # A look that came meanwhile has views of its own, which this must not come after.
             return tuple(gr.skip() for _ in shown) if look.is_past else shown
@@ -162,6 +166,19 @@ class AttentionHandlers:
             position = require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
             with COMPUTING:
                 return views.field_view(look, position)
+
+    def follow(self, looked: Any, chosen: gr.EventData) -> Any:
+        """How the attention of one query of one head of the first model comes about, in numbers."""
+        from gpt.ui.attention import views
+
+        with one_sentence():
+            look = self._find(looked)
+            layer = require_whole("the layer", getattr(chosen, "layer", None), 0, look.config.num_layers - 1)
+            head = require_whole("the head", getattr(chosen, "head", None), 0, look.config.num_heads - 1)
+            position = require_whole("the token", getattr(chosen, "position", None), 0, len(look.ids) - 1)
+            with COMPUTING:
+                view = views.numbers_view(look, layer, head, position)
+            return gr.skip() if look.is_past else view
 
     def export(self, looked: Any, chosen: Any) -> list[str]:
         """Pictures and weights of the first model's attention; `chosen` is "layer,head" of the large map."""

@@ -11,6 +11,7 @@ from gpt.ui.attention.handlers import EMPTY_BELOW, NO_SECOND, AttentionHandlers
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map
+from gpt.ui.components.head_numbers import head_numbers
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
@@ -91,6 +92,8 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
         "In the first model: the masks say what could count, the gradient how much it does.",
     )
     reach = receptive_field(EMPTY_BELOW, elem_id="receptive-field")
+    with gr.Accordion("One head in numbers", open=False):
+        numbers = head_numbers(EMPTY_BELOW, elem_id="head-numbers")
     with gr.Accordion("Take home", open=False):
         chosen_head = gr.Textbox("0,0", visible=False)
         export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
@@ -112,10 +115,11 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     stepped = slider.choose_step(handlers.look_at_step, looked, shown, **private)
     opened = tab.select(handlers.opened, [seen, name, second, text, looked], [name, second, *shown], **private)
     for event in (pressed, stepped, opened):
-        event.success(handlers.measure, looked, [table, reach, following], **private)
+        event.success(handlers.measure, looked, [table, reach, following, numbers], **private)
         event.success(handlers.ablate_each, looked, switches, **private)
     switches.ablate(handlers.ablate, looked, [switches, following], trigger_mode="multiple", **private)
     reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
+    numbers.ask(handlers.follow, looked, numbers, trigger_mode="multiple", **private)
     export.click(
         handlers.export, [looked, chosen_head], pictures, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
     )

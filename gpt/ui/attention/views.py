@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from gpt.interpret import (
     ablated,
     attention_maps,
     difference_and_error,
+    head_in_numbers,
     influence,
     kv_reactions,
     next_token_losses,
@@ -33,14 +35,17 @@ from gpt.runs.limits import LONGEST_LOOK
 from gpt.ui.catalogue import ReadyModel
 from gpt.ui.components.ablation import ablation_value
 from gpt.ui.components.attention_map import attention_map_value, pack_attention
+from gpt.ui.components.head_numbers import head_numbers_value
 from gpt.ui.components.head_table import head_table_value
 from gpt.ui.components.outcomes import outcomes_value
 from gpt.ui.components.receptive_field import receptive_field_value
+from gpt.ui.requests import sentence
 from gpt.ui.theme import variant_style
 
 _MOST_CELLS = 36 * LONGEST_LOOK**2  # of all maps of a model together; more would be heavy to send
 _MOST_FLOPS = 5e11  # that ablating every head in turn may take: some seconds on one core
 _MOST_BARS = 8
+_MOST_DIMENSIONS = 64  # numbers in a head that are shown one by one
 
 
 @dataclass
@@ -225,6 +230,40 @@ def field_view(look: Look, position: int) -> str:
         outside=lengths.masked_fill(reaches, 0).max().item(),
         note="Traced is the logit of the character that the model expects most at that place.",
     )
+
+
+def unasked_numbers(look: Look) -> dict[str, str]:
+    """That there is a head to show in numbers, or why there is none, for `head_numbers`."""
+    try:
+        _check_dimensions(look.config)
+    except ValueError as error:
+        return {"empty": sentence(error)}
+    return {"edition": secrets.token_hex(4)}
+
+
+def numbers_view(look: Look, layer: int, head: int, position: int) -> str:
+    """One query of one head in numbers, for `head_numbers`."""
+    config, ready = look.config, look.first
+    _check_dimensions(config)
+    return head_numbers_value(
+        head_in_numbers(ready.model, look.ids, layer, head, position),
+        label=ready.label,
+        colour=variant_style(ready.variant)["colour"],
+        tokens=look.tokens,
+        layer=layer,
+        head=head,
+        position=position,
+        shares_keys=config.kv_heads < config.num_heads,
+        causal=config.causal,
+    )
+
+
+def _check_dimensions(config: GPTConfig) -> None:
+    if config.head_dim > _MOST_DIMENSIONS:
+        raise ValueError(
+            f"the heads of this model have {config.head_dim} numbers each; those of at most {_MOST_DIMENSIONS} are "
+            "shown one by one, so look at another model"
+        )
 
 
 def _reach_in_numbers(config: GPTConfig) -> str:

@@ -165,7 +165,11 @@ function placeTooltip({ query, key, map, letter }) {
 // The query that the words are about. Before anything is chosen it is one a little past the middle: it has a past
 // and a future.
 function mainQuery() {
-  return state.held.at(-1) ?? state.pointed?.query ?? Math.floor(0.6 * (views[0].picture.length - 1));
+  return state.held.at(-1) ?? state.pointed?.query ?? firstQuery();
+}
+
+function firstQuery() {
+  return Math.floor(0.6 * (views[0].picture.length - 1));
 }
 
 function shownQueries() {
@@ -328,6 +332,10 @@ document.addEventListener("gpt-lab:choose-head", ({ detail }) => {
   if (!isThere) return;
   paintHeads(setHead(views[0], detail));
   root.scrollIntoView({ block: "start" }); // it was chosen in a table below
+});
+document.addEventListener("gpt-lab:which", ({ detail }) => {
+  if (stage.inert || !views.length) return;
+  Object.assign(detail, views[0].chosen, { position: state.held.at(-1) ?? firstQuery() });
 });
 new ResizeObserver(() => root.clientWidth !== paintedWidth && paintAll()).observe(root);
 whenColoursChange(paintAll);

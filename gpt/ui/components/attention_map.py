@@ -36,11 +36,12 @@ def attention_map(value: dict[str, Any] | None = None, **options: Any) -> gr.HTM
 
     The page's element counts the values it has shown in `data-painted`, for tests to wait on, and names the first
     model's head in `data-layer` and `data-head`, from 0. Other components on the page hear of the reader's choices
-    through events of the document, and may choose a head with one:
+    through events of the document, may choose a head with one, and ask with another what is chosen:
 
         gpt-lab:head          {layer, head}   the reader chose a head of the first model
         gpt-lab:query         {position}      the reader held a query
         gpt-lab:choose-head   {layer, head}   choose that head of the first model
+        gpt-lab:which         {}              set in it layer, head and position: what is chosen of the first model
     """
     return drawn_component(
         "attention_map",

@@ -191,14 +191,7 @@ function mark(layer, head) {
   if (!state.value) return;
   paintMark();
   const tableRow = rowOf(state.marked);
-  if (tableRow) bringIntoBox(tableRow);
-}
-
-// Scrolls the box alone: the page stays where its reader has put it.
-function bringIntoBox(tableRow) {
-  const [top, bottom] = [tableRow.offsetTop - tableHead.offsetHeight, tableRow.offsetTop + tableRow.offsetHeight];
-  if (top < box.scrollTop) box.scrollTop = top;
-  else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+  if (tableRow) bringIntoBox(box, tableRow);
 }
 
 function choose(tableRow) {
@@ -228,7 +221,7 @@ function moveFocus(event) {
   event.preventDefault();
   const next = down > 0 ? from.nextElementSibling : from.previousElementSibling;
   if (!next) return;
-  bringIntoBox(next);
+  bringIntoBox(box, next);
   buttonOf(next).focus({ preventScroll: true });
 }
 

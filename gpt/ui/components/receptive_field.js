@@ -19,21 +19,13 @@ function rowInWords(row) {
   return row === 0 ? "embeddings" : `after layer ${row}`;
 }
 
-function smallInWords(number) {
-  if (number === 0) return "0";
-  const [digits, power] = number.toExponential(0).split("e");
-  if (power > -4) return number.toPrecision(1);
-  const raised = [...power.replace("+", "")].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
-  return `${digits} × 10${raised}`;
-}
-
 function reachInWords({ cone, reach, formula, inside, outside }) {
   const layers = `${cone.length - 1} layer${cone.length > 2 ? "s" : ""}`;
   const here = inside === 1 ? "1 of them is in this text" : `${inside} of them are in this text`;
   const rule = reach === null
     ? `No window: ${inside} token${inside > 1 ? "s" : ""} can reach this output.`
     : `${layers} reach ${formula} tokens; ${here}.`;
-  return `${rule} Measured: largest influence outside the cone ${smallInWords(outside)}.`;
+  return `${rule} Measured: largest influence outside the cone ${significant(outside, 1)}.`;
 }
 
 function cellKind(row, position) {

@@ -96,29 +96,11 @@ function asPicture(value) {
   return picture;
 }
 
-function save(name, blob) {
-  const link = node("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
-async function copyText(button) {
-  try {
-    await navigator.clipboard.writeText(asText(props.value));
-    setText(button, "Copied");
-  } catch {
-    setText(button, "The browser does not allow it"); // a page without https, say
-  }
-  setTimeout(() => setText(button, "Copy text"), 2000);
-}
-
 const takeAway = make(element, "div", "take-away");
 for (const [words, act] of [
-  ["Copy text", copyText],
-  ["Save as JSON", () => save("compare.json", new Blob([asJson(props.value)], { type: "application/json" }))],
-  ["Save as picture", () => asPicture(props.value).toBlob((blob) => save("compare.png", blob))],
+  ["Copy text", (button) => copyWords(button, asText(props.value))],
+  ["Save as JSON", () => saveFile("compare.json", new Blob([asJson(props.value)], { type: "application/json" }))],
+  ["Save as picture", () => asPicture(props.value).toBlob((blob) => saveFile("compare.png", blob))],
 ]) {
   const button = makeSwitch(takeAway, words, () => act(button));
 }

@@ -10,7 +10,9 @@ from gpt.ui.components import drawn_component
 
 def text_columns(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     """Columns of text that grow; the value is what `text_columns_value` gives."""
-    return drawn_component("text_columns", value, shared=("parts", "dashes", "switches", "cards"), **options)
+    return drawn_component(
+        "text_columns", value, shared=("parts", "dashes", "switches", "cards", "take_away"), **options
+    )
 
 
 def text_columns_value(columns: Sequence[dict[str, Any]], empty: str = "") -> dict[str, Any]:

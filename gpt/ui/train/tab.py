@@ -34,7 +34,9 @@ from gpt.ui.turns import PRESSES, WATCHING
 _OPENING = "Fetching how the models that ship with the lab learned…"
 
 
-def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, door: Door, seen: gr.State) -> None:
+def build_train_tab(
+    page: gr.Blocks, runs: Runs, catalogue: Catalogue, door: Door, secret: gr.BrowserState, seen: gr.State
+) -> None:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
@@ -42,10 +44,10 @@ def build_train_tab(page: gr.Blocks, runs: Runs, catalogue: Catalogue, door: Doo
         runs: the server's runs.
         catalogue: the models there are to look at.
         door: who the visitors are, and where their files lie.
+        secret: what the visitor is known by, kept in their browser.
         seen: the keys of the runs this visitor has watched, shared with the other tabs.
     """
     handlers = TrainHandlers(runs, catalogue, door.visitors, door.files)
-    secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
 
     # The page calls these two by themselves, with one object each.
     def still_watching(sent: Any) -> int | None:

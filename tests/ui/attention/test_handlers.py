@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Callable
@@ -17,10 +18,10 @@ from served import CONTEXT, SNAPSHOT, assert_same_weights, refuses, unpack_atten
 
 from gpt import GPT2, attention_maps
 from gpt.generation.stream import extend_ids
-from gpt.interpret import ablated
+from gpt.interpret import ablated, head_in_numbers
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
-from gpt.ui.attention import handlers
+from gpt.ui.attention import handlers, views
 from gpt.ui.attention.handlers import AttentionHandlers, head_in_text
 from gpt.ui.catalogue import Catalogue, at_step
 from gpt.ui.door.files import Files
@@ -246,7 +247,7 @@ def test_ablating_a_shared_head_names_who_reacts(
 
 def test_one_character_has_a_map_but_no_loss(attention_tab: AttentionHandlers) -> None:
     _, _, looked = attention_tab.look("shipped/gpt2", "", "T")
-    _, field, following = attention_tab.measure(looked)
+    _, field, following, _ = attention_tab.measure(looked)
     assert json.loads(field)["inside"] == 1
     assert following["states"][0]["loss"] == ""
     assert "one token" in list(attention_tab.ablate_each(looked))[-1]["empty"]
@@ -271,6 +272,74 @@ def test_a_token_that_is_not_there_is_refused(attention_tab: AttentionHandlers) 
     for position in (None, -1, len(TEXT), "3", True, [1], math.inf):
         with refuses("The token"):
             attention_tab.trace(looked, sent(position=position))
+
+
+# --- One head in numbers --------------------------------------------------------------------------------------------
+
+
+def vectors_in(packed: str, like: torch.Tensor) -> torch.Tensor:
+    """The vectors (T, head_dim) that were sent."""
+    return torch.from_numpy(np.frombuffer(base64.b64decode(packed), "<f4").copy()).view(like.shape)
+
+
+@pytest.mark.parametrize("name", ["shipped/gpt2", "shipped/sliding-window"])
+def test_one_head_in_numbers_is_the_models(attention_tab: AttentionHandlers, catalogue: Catalogue, name: str) -> None:
+    _, _, looked = attention_tab.look(name, "", TEXT)
+    assert attention_tab.measure(looked)[3]["edition"] != attention_tab.measure(looked)[3]["edition"]
+    shown = json.loads(attention_tab.follow(looked, sent(layer=1, head=2, position=20)))
+    ready = catalogue.get(name)
+    ids = torch.tensor(ready.tokenizer.encode(TEXT))
+    one = head_in_numbers(ready.model, ids, 1, 2, 20)
+    for key, numbers in (("query", one.query), ("products", one.products), ("output", one.output)):
+        assert torch.equal(torch.tensor(shown[key]), numbers), key
+    weights = torch.tensor(shown["weights"])
+    torch.testing.assert_close(weights, attention_maps(ready.model, ids[None])[1, 0, 2, 20])
+    assert torch.equal(vectors_in(shown["keys"], one.keys), one.keys)
+    assert torch.equal(vectors_in(shown["values"], one.values), one.values)
+    assert [cause == "" for cause in shown["forbidden"]] == one.allowed.tolist()
+    assert [score is None for score in shown["scores"]] == [cause != "" for cause in shown["forbidden"]]
+    assert (shown["tokens"], shown["label"], shown["kv"]) == (list(TEXT), ready.label, None)
+    assert (shown["layer"], shown["head"], shown["position"]) == (1, 2, 20)
+
+
+def test_a_head_that_is_shared_and_turned_says_so(
+    attention_tab: AttentionHandlers, catalogue: Catalogue, finished: Callable[..., Run]
+) -> None:
+    run = finished(variants=["modern"], num_kv_heads=1, window_size=4)
+    name = f"run/{run.key}/0"
+    _, _, looked = attention_tab.look(name, "", TEXT)
+    shown = json.loads(attention_tab.follow(looked, sent(layer=0, head=1, position=9)))
+    ready = catalogue.get(name)
+    one = head_in_numbers(ready.model, torch.tensor(ready.tokenizer.encode(TEXT)), 0, 1, 9)
+    assert torch.equal(vectors_in(shown["keys"], one.keys), one.keys)
+    assert not torch.equal(one.keys, one.keys_before)
+    for key, vector in (("before", one.query_before), ("query", one.query)):
+        assert torch.equal(torch.tensor(shown[key]), vector), key
+    assert shown["kv"] == 0
+    assert shown["angles"] == pytest.approx([9 * speed for speed in shown["speeds"]])
+    assert shown["forbidden"] == ["window"] * 6 + [""] * 4 + ["future"] * (len(TEXT) - 10)
+
+
+def test_a_place_that_is_not_there_is_refused(attention_tab: AttentionHandlers) -> None:
+    _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
+    there = {"layer": 0, "head": 0, "position": 0}
+    for name, what, count in (("layer", "layer", 2), ("head", "head", 4), ("position", "token", len(TEXT))):
+        for odd in (None, -1, count, "0", True, [0], math.inf, {}):
+            with refuses(f"The {what}"):
+                attention_tab.follow(looked, sent(**there | {name: odd}))
+    for gone in (None, "", ["gone", "shipped/gpt2", ""], {"key": 1}):
+        with refuses("press Look"):
+            attention_tab.follow(gone, sent(**there))
+
+
+def test_heads_of_too_many_numbers_are_not_listed(
+    attention_tab: AttentionHandlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "_MOST_DIMENSIONS", 4)
+    _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
+    assert "have 8 numbers each; those of at most 4" in attention_tab.measure(looked)[3]["empty"]
+    with refuses("have 8 numbers each"):
+        attention_tab.follow(looked, sent(layer=0, head=0, position=0))
 
 
 # --- Taking home, and looks that are gone ---------------------------------------------------------------------------
@@ -316,6 +385,7 @@ def test_a_late_answer_does_not_cover_a_newer_look(attention_tab: AttentionHandl
     _, _, second = attention_tab.look("shipped/gpt2", "", TEXT[:9], first)
     assert all(view.get("__type__") == "update" for view in attention_tab.measure(first))
     assert list(costs) == []
+    assert attention_tab.follow(first, sent(layer=0, head=0, position=0)).get("__type__") == "update"
     assert "rows" in json.loads(attention_tab.measure(second)[0])
 
 

@@ -32,6 +32,16 @@ function signedNumber(number, decimals) {
   return /[1-9]/.test(plain) && number > 0 ? `+${plain}` : plain;
 }
 
+// With so many digits that count; below a thousandth as 1.23 × 10⁻⁵.
+function significant(number, digits) {
+  if (number === 0) return "0";
+  const [figures, exponent] = number.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  if (power >= -3) return plainNumber(Number(number.toPrecision(digits)), Math.max(0, digits - 1 - power));
+  const raised = [...`${-power}`].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
+  return `${figures.replace("-", "−")} × 10⁻${raised}`;
+}
+
 // The decimals that its error leaves a number: two digits of an error that starts with 1 or 2, else one.
 function decimalsAllowedBy(error) {
   if (!(error > 0)) return 3;

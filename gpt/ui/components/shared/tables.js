@@ -22,3 +22,11 @@ function makeRow(body, head, cells) {
   for (const cell of cells) make(row, "td").append(...[cell].flat());
   return row;
 }
+
+// Scrolls a box with a table to one of its rows, below the heading that stays; the page stays where it is.
+function bringIntoBox(box, row) {
+  const heading = row.closest("table").tHead.offsetHeight;
+  const [top, bottom] = [row.offsetTop - heading, row.offsetTop + row.offsetHeight];
+  if (top < box.scrollTop) box.scrollTop = top;
+  else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+}
