@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt.data.sources import is_read_once, open_text, text_name
+from gpt.data.tasks import TASKS, task_text
 from gpt.data.text import decode_text
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
 
 DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
+_TASK = "task-"  # before the name of a toy task, of which a text is made up
 CORPORA = {
     "shakespeare": "Tiny Shakespeare: 1.1 million characters of his plays, fetched once and kept",
     "python-docs": "Python's own reference prose, half a million characters that every Python brings along",
+    **{f"{_TASK}{name}": f"Toy task: {task.meaning}, such as {task.line}" for name, task in TASKS.items()},
 }
 
 
@@ -59,6 +62,9 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
         return Corpus.from_text("shakespeare", _tiny_shakespeare())
     if name_or_path == "python-docs":
         return Corpus.from_text("python-docs", _python_docs())
+    if name_or_path in CORPORA:
+        name = str(name_or_path)
+        return Corpus.from_text(name, task_text(name.removeprefix(_TASK)))
     path = Path(name_or_path)
     if (path / "meta.json").is_file():
         return load_prepared(path)

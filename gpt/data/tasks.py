@@ -87,8 +87,8 @@ def _number(random: Random, digits: int) -> int:
 
 def _sum(random: Random, length: int) -> tuple[int, int]:
     """One number of `length` digits and one of at most as many, either of them first."""
-    numbers = _number(random, length), _number(random, 1 + below(random, length))
-    return numbers if below(random, 2) else numbers[::-1]
+    long, other = _number(random, length), _number(random, 1 + below(random, length))
+    return (long, other) if below(random, 2) else (other, long)
 
 
 def _addition(random: Random, length: int) -> tuple[str, str]:
