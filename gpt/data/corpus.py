@@ -28,7 +28,7 @@ class Corpus:
     """A text as token ids, in two parts: the first 90 % to learn from, the rest to be tested on.
 
     Attributes:
-        name: "shakespeare", "python-docs", or the file's name.
+        name: that of `gpt.data.CORPORA`, or the file's name.
         tokenizer: the characters of the whole text, or a byte-pair encoding.
         train_ids, validation_ids: (N,) token ids: int64 in memory, or unsigned and mapped from a prepared file.
         sha256: of the text in UTF-8.

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gpt.experiments.result import Chart, Curve, Result
 from gpt.figures.colours import OTHER_DASHES, VARIANT_COLOURS, variant_dash
@@ -85,6 +86,8 @@ def _name_axes(axes: Axes, chart: Chart) -> None:
             axes.set_xlim(chart.y_range)
         return
     axes.set(xlabel=chart.x_title, ylabel=chart.y_title, xscale=chart.x_scale, yscale=chart.y_scale)
+    if chart.x_scale == "linear" and all(x == int(x) for curve in chart.curves for x in curve.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no length of two and a half
     if chart.y_range:
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, chart.y_range[0]), max(high, chart.y_range[1]))

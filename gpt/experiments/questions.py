@@ -175,14 +175,15 @@ QUESTIONS: dict[str, Question] = {
     ),
     "toy-tasks": Question(
         "Toy tasks",
-        "Can a small GPT learn to add, and does it matter how the sum is written?",
-        "A task writes endless examples, each with its answer. A model learns from them, and is then asked examples it "
-        "has never seen: every token of the answer has to be right. For addition, two models learn the same sums, one "
-        "with the answer as usual, one with it padded and its digits in reverse.",
+        "Does a small GPT learn a task so that it can do what it has never seen? For sums: written which way?",
+        "A task writes endless examples, each with its answer. A model learns from them, and is then asked problems "
+        "that were held back: every character of the answer has to be right. For addition, two models learn the same "
+        "sums, one with the answer as usual, one with it padded with zeros and its last digit first.",
         (
-            ("reversed", "Right on 95 % or more, if the answer is written in reverse; in the usual way on fewer."),
-            ("both", "Right on 95 % or more either way."),
-            ("neither", "Below 95 % either way."),
+            ("reversed", "Sums: above 95 % are right if the last digit is written first; the usual way, below."),
+            ("usual", "Sums: above 95 % are right if written the usual way; last digit first, below."),
+            ("both", "Above 95 % are right (sums: either way)."),
+            ("neither", "Below 95 % are right (sums: either way)."),
         ),
         (
             Control(
@@ -199,7 +200,14 @@ QUESTIONS: dict[str, Question] = {
                 ),
                 "addition",
             ),
-            Control("digits", "Longest example", "Digits or letters learned from.", _named(2, 3, 4), 3),
+            Control(
+                "digits",
+                "Longest example",
+                "That is learned from.",
+                ((2, "2 digits, or 6 letters"), (3, "3 digits, or 9 letters"), (4, "4 digits, or 12 letters")),
+                3,
+            ),
+            Control("steps", "Steps", "Updates of the weights, of each model.", _named(150, 300, 450), 450),
         ),
     ),
     "savings": Question(

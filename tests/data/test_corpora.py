@@ -13,6 +13,7 @@ import pytest
 
 import gpt.data.corpora
 from gpt import CORPORA, Corpus, CorpusUnavailable, load_corpus
+from gpt.data import TASKS
 from gpt.data.corpora import corpora_at_hand
 from gpt.data.prepare import prepare_text
 
@@ -82,6 +83,21 @@ def test_byte_pairs_of_a_text_file(tmp_path):
     prepare_text(tmp_path / "mine.txt", tmp_path / "prepared")
     with pytest.raises(ValueError, match="is a prepared text and has its tokens already"):
         load_corpus(tmp_path / "prepared", 280)
+
+
+def test_the_first_texts_come_first():
+    assert list(CORPORA)[:2] == ["shakespeare", "python-docs"]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_every_toy_task_is_a_corpus_of_its_own_characters():
+    for task in TASKS.values():
+        name = f"task-{task.name}"
+        corpus = load_corpus(name)
+        assert corpus.name == name
+        assert task.line in CORPORA[name]
+        assert set(corpus.tokenizer.itos) == {"\n", "=", *task.alphabet}
+        assert 200_000 <= len(corpus.train_ids) + len(corpus.validation_ids) <= 300_000
 
 
 @pytest.mark.usefixtures("no_network")
