@@ -32,6 +32,7 @@ from gpt.training.recipes import TrainConfig
 
 _HEADS = 3
 _LEARNED = 0.5  # share of the second copy foreseen from which a model counts as having learned it
+_NO_DIFFERENCE = 0.001  # nats, below which no difference is told
 _LAYERS = {"one": 1, "two": 2}
 _LABELS = {"one": "one layer", "two": "two layers"}
 
@@ -320,7 +321,9 @@ def _on_what_is_foreseen(result: Result, setup: Setup) -> str:
 
 def _on_the_difference(result: Result) -> str:
     difference = result["difference/loss"]
-    if is_above(difference, 0.0):
+    if abs(difference.value) < _NO_DIFFERENCE:
+        verdict = f"less than {_NO_DIFFERENCE} apart"
+    elif is_above(difference, 0.0):
         verdict = f"lower by {difference} with two layers"
     elif is_above(Measure("", 0.0), difference):
         verdict = f"higher by {Measure('', -difference.value, difference.error)} with two layers"

@@ -163,7 +163,7 @@ QUESTIONS: dict[str, Question] = {
                 (("alibi", "ALiBi"), ("learned", "learned"), ("rotary", "rotary")),
                 "alibi",
             ),
-            Control("copy_length", "Length of a copy", "In tokens, of the longest.", _named(12, 24, 32), 24),
+            Control("copy_length", "Length of a copy", "In tokens, of the longest.", _named(16, 24, 32), 24),
             Control(
                 "lengths",
                 "Lengths",
