@@ -49,9 +49,8 @@ def _draw(axes: Axes, chart: Chart) -> None:
     _name_axes(axes, chart)
     for where, what in chart.x_marks:
         axes.axvline(where, color=_GREY, linestyle=(0, (5, 4)), linewidth=1)
-        axes.annotate(
-            drawable(what), (where, 0.98), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize=8
-        )
+        looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8}
+        axes.annotate(drawable(what), (where, 0.98), (3, 0), rotation=90, va="top", **looks)
     for where, what in chart.y_marks:
         draw = axes.axvline if chart.rows else axes.axhline
         draw(where, color=_GREY, linestyle=(0, (5, 4)), linewidth=1)
@@ -86,6 +85,10 @@ def _name_axes(axes: Axes, chart: Chart) -> None:
             axes.set_xlim(chart.y_range)
         return
     axes.set(xlabel=chart.x_title, ylabel=chart.y_title, xscale=chart.x_scale, yscale=chart.y_scale)
+    if chart.x_scale == "log":  # named are the places that were measured
+        places = sorted({x for curve in chart.curves for x in curve.x})
+        axes.set_xticks(places, [f"{place:,.0f}" for place in places])
+        axes.minorticks_off()
     if chart.x_scale == "linear" and all(x == int(x) for curve in chart.curves for x in curve.x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no length of two and a half
     if chart.y_range:

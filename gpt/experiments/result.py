@@ -13,6 +13,8 @@ from typing import Any
 
 from gpt.figures.words import with_error
 
+_MEDIAN_ERROR = 1.2533 / 1.3490  # of a median, against a mean's; quartiles, against a standard deviation
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -184,6 +186,16 @@ def mean_of(name: str, values: Sequence[float], unit: str = "", of: str = "") ->
     """
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return Measure(name, statistics.fmean(values), error, unit, f"{len(values):,} {of}" if of else "")
+
+
+def median_of(name: str, values: Sequence[float], unit: str = "", of: str = "") -> Measure:
+    """The median of some values, with its standard error: for times, which other programs disturb now and then.
+
+    The error is what it would be for a normal distribution with the distance between the quartiles that these have.
+    """
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    error = _MEDIAN_ERROR * (high - low) / math.sqrt(len(values))
+    return Measure(name, middle, error, unit, f"{len(values):,} {of}" if of else "")
 
 
 def is_above(one: Measure, other: Measure | float, errors: float = 2.0) -> bool:

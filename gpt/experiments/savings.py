@@ -17,7 +17,7 @@ import torch
 
 from gpt.costs.formulas import cache_bytes
 from gpt.experiments.questions import SEED
-from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
+from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, median_of
 from gpt.generation.stream import stream_tokens
 from gpt.model.config import GPTConfig, check_whole_number, make_config
 from gpt.model.gpt2 import GPT2
@@ -140,7 +140,7 @@ def _result(setup: Setup, milliseconds: dict[tuple[str, int], list[float]], held
     measures, times, caches = [], [], []
     agree = 0
     for label, (variant, config) in setup.models().items():
-        of = [mean_of(f"{label}/{n}/ms", milliseconds[label, n], "ms a token", "repeats") for n in setup.lengths]
+        of = [median_of(f"{label}/{n}/ms", milliseconds[label, n], "ms a token", "repeats") for n in setup.lengths]
         sizes = [held[label, n] / 1e6 for n in setup.lengths]
         formula = [cache_bytes(config, n) / 1e6 for n in setup.lengths]
         agree += sum(held[label, n] == cache_bytes(config, n) for n in setup.lengths)
@@ -157,7 +157,7 @@ def _result(setup: Setup, milliseconds: dict[tuple[str, int], list[float]], held
     last = setup.longest
     for label in ("fewer KV heads", "window", "both"):
         pairs = zip(milliseconds["full", last], milliseconds[label, last], strict=True)
-        measures.append(mean_of(f"{label}/times-as-fast", [full / one for full, one in pairs], of="repeats"))
+        measures.append(median_of(f"{label}/times-as-fast", [full / one for full, one in pairs], of="repeats"))
         measures.append(Measure(f"{label}/times-as-small", held["full", last] / held[label, last]))
     charts = (
         Chart("Time for a token", "tokens read", "ms a token", tuple(times), x_scale="log", y_range=(0.0, 0.0)),
