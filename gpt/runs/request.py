@@ -32,8 +32,8 @@ class NotYourText(ValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this run learns from somebody's own text or model, so its models, what they write and its files are theirs "
-            "alone; the curves are for everyone who has the link"
+            "this run learns from somebody's own text or model, so its models, what they write and its files are "
+            "theirs alone; the curves are for everyone who has the link"
         )
 
 
