@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
+from gpt.costs.formulas import parameter_count
 from gpt.data.tokenizer import Tokenizer
 from gpt.model.config import VARIANTS, GPTConfig, variant_name
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_COMPARED, MOST_UPLOADS
@@ -138,9 +139,26 @@ class Catalogue:
             return self._of_run(*trained)
         raise ValueError("this model is no longer here; choose another, or train it again")
 
-    def beginnings(self, seen: Any) -> list[tuple[str, str]]:
-        """Of the `choices`, the models that a training can go on from: those small enough to be trained here."""
-        return [(shown, name) for shown, name in self.choices(seen, snapshots=False) if name != ORIGINAL]
+    def beginnings(self, seen: Any, most_parameters: int | None = None) -> list[tuple[str, str]]:
+        """Of the `choices`, the models that a training can go on from.
+
+        The newest come last, so that one more moves none of the others in a list that is open.
+
+        Args:
+            seen: as `choices` takes it.
+            most_parameters: of a model that may be trained here; None, as long as the page is made, leaves none out.
+        """
+        models = self.choices(seen[::-1] if isinstance(seen, list) else [], snapshots=False)
+        models = [(shown, name) for shown, name in models if name != ORIGINAL]
+        if most_parameters is not None:
+            models = [model for model in models if parameter_count(self._config(model[1])) <= most_parameters]
+        return sorted(models, key=lambda model: not model[1].startswith("shipped/"))
+
+    def _config(self, name: str) -> GPTConfig:
+        shipped, trained = self._named_shipped(name), self._trained(name)
+        if shipped is not None:
+            return self.checkpoint(shipped[0]).config
+        return self.get(name).model.config if trained is None else trained[1].config
 
     def beginning(self, name: Any) -> Beginning:
         """What a training needs to go on from the model of that name; raises ValueError as `get` does."""

@@ -70,11 +70,9 @@ def test_its_first_evaluation_is_the_models_own(lab, asked, before, wait_until):
 @pytest.mark.parametrize("named", [True, False])
 def test_a_name_without_weights_is_refused_and_so_are_weights_without_a_name(lab, asked, named):
     request, text, weights = asked()
+    part = (request, text, None) if named else (replace(request, begins_from=""), text, weights)
     with pytest.raises(ValueError, match="give both, or neither"):
-        if named:
-            lab().submit(request, text, "ada")
-        else:
-            lab().submit(replace(request, begins_from=""), text, "ada", initial_weights=weights)
+        submit(lab(), "ada", part)
 
 
 def test_what_waits_is_restored_with_its_weights(lab, asked, before, wait_until, tmp_path):

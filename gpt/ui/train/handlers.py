@@ -267,7 +267,7 @@ class TrainHandlers:
 
     def beginnings(self, seen: Any, chosen: Any) -> Any:
         """The models there are now to begin from; the one chosen stays chosen if it is still there."""
-        choices = [NEW_WEIGHTS, *self.catalogue.beginnings(seen)]
+        choices = [NEW_WEIGHTS, *self.catalogue.beginnings(seen, self.runs.limits.most_parameters)]
         kept = still_there(choices, chosen)
         return gr.update(choices=choices, value=kept[0] if kept else NEW_WEIGHTS[1])
 

@@ -12,9 +12,13 @@ from gradio_client import Client
 from served import ANNA, BEN, FOREVER, STORY, controls, key_of, press, refuses, settings
 
 from gpt import evaluate
+from gpt.costs.formulas import parameter_count
 from gpt.runs.run import Run
+from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.door.asking import answering
+from gpt.ui.door.files import Files
+from gpt.ui.door.visitors import Visitors
 from gpt.ui.train.handlers import TrainHandlers
 from gpt.ui.train.settings import TrainSettings
 from gpt.ui.train.views import run_panel_value
@@ -46,7 +50,7 @@ def test_a_model_trained_here_is_gone_on_from_by_those_who_may_have_it(
 ) -> None:
     run = finished()
     name = f"run/{run.key}/0"
-    assert name in [value for _, value in train_tab.beginnings([run.key], "shipped/gpt2")["choices"]]
+    assert train_tab.beginnings([run.key], "shipped/gpt2")["choices"][-1] == (f"gpt2, run {run.key[:4]}", name)
     with answering("another page", "192.0.2.1"), refuses("somebody's own text"):
         train_tab.train(BEN, [], *controls(begins_from=name))
     watched, _, _ = train_tab.train(ANNA, [], *controls(begins_from=name))
@@ -80,6 +84,15 @@ def test_what_names_no_model_is_refused(train_tab: TrainHandlers, name: Any) -> 
     with refuses("."):
         train_tab.train(ANNA, [], *controls(begins_from=name))
     assert train_tab.runs.all_runs() == []
+
+
+def test_a_model_too_large_to_be_trained_here_is_not_offered(
+    make_runs: Callable[..., Runs], catalogue: Catalogue, visitors: Visitors, files: Files
+) -> None:
+    size = parameter_count(catalogue.checkpoint("gpt2").config)
+    for most, offered in ((size, ["", "shipped/gpt2", "shipped/sliding-window"]), (size - 1, [""])):
+        tab = TrainHandlers(make_runs(most_parameters=most), catalogue, visitors, files)
+        assert [name for _, name in tab.beginnings([], "")["choices"]] == offered
 
 
 def test_the_model_chosen_stays_chosen_while_it_is_there(train_tab: TrainHandlers) -> None:
