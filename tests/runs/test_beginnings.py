@@ -11,6 +11,7 @@ import torch
 from gpt import Corpus, evaluate
 from gpt.checkpoints.files import weights_digest
 from gpt.checkpoints.upload import load_checkpoint_zip
+from gpt.costs.formulas import parameter_count
 from gpt.runs.archive import restored_runs, save_runs
 from gpt.runs.exports import export_run
 from gpt.runs.request import NotYourText
@@ -78,6 +79,7 @@ def test_a_name_without_weights_is_refused_and_so_are_weights_without_a_name(lab
 def test_what_waits_is_restored_with_its_weights(lab, asked, before, wait_until, tmp_path):
     request, text, weights = asked()
     waiting = Run(request, text, "ada", initial_weights=weights)
+    assert waiting.brought_bytes == 4 * parameter_count(before.config) + 8 * len(OTHER)  # float32, int64
     assert save_runs([waiting], tmp_path, most_seconds=5) == 1
     runs = lab()
     runs.restore(tmp_path)
