@@ -5,6 +5,7 @@ How large they may be is for those to say who take them from strangers; one's ow
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -114,6 +115,14 @@ def read_tensors(path: Path, largest: int | None = None, names: Collection[str] 
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path.name} holds values in {name} that are not finite numbers")
     return tensors
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a model's weights, by name and as float32, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_size(path: Path, largest: int | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gpt.checkpoints.card import MOST_WINDOWS, is_read_whole
+from gpt.checkpoints.files import weights_digest
 from gpt.checkpoints.folder import settings_as_begun
 from gpt.checkpoints.training_folder import continue_training, finish_training, measure_best, own_folder, saved_events
 from gpt.checkpoints.upload import open_model
@@ -73,7 +73,7 @@ def _train_together(options: argparse.Namespace, train_config: TrainConfig, grou
         model, tokenizer = open_model(options.begins_from)
         _check_shape(options, model.config)
         corpus = corpus.written_with(tokenizer)
-        begins_from = {"name": text_name(options.begins_from), "sha256": _digest(model)}
+        begins_from = {"name": text_name(options.begins_from), "sha256": weights_digest(dict(model.named_parameters()))}
     variant = variant_name(model.config) if begins_from else _variant(options)
     trainer = Trainer(model, corpus, train_config, group, lambda step: step in options.snapshots)
     recording = Recording(trainer, begins_from)
@@ -149,11 +149,3 @@ def _check_shape(options: argparse.Namespace, config: GPTConfig) -> None:
                 f"{option} does not fit the model to begin from ({name} {shape[name]}), which stays what it is; leave "
                 f"this option out, or leave out --from to train a new model"
             )
-
-
-def _digest(model: GPT2) -> str:
-    """SHA-256 of a model's weights, by name and as float32, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        digest.update(name.encode() + weight.detach().numpy().tobytes())
-    return digest.hexdigest()

@@ -91,8 +91,8 @@ class Corpus:
             named = " ".join(repr(character) for character in unknown[:10])
             more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
             raise ValueError(
-                f"the model has no tokens for {named}{more}, and {self.name!r} holds them; leave these characters out "
-                f"of the text, write others in their place, or train a new model"
+                f"the model has no tokens for {named}{more}, and {self.name!r} holds them; choose a text "
+                f"without these characters, write others in their place, or begin from new weights"
             )
         text = self.tokenizer.decode([*self.train_ids.tolist(), *self.validation_ids.tolist()])
         return Corpus.from_ids(self.name, tokenizer, torch.tensor(tokenizer.encode(text)), self.sha256)

@@ -2,6 +2,7 @@
 
     <key>/run.json      what was asked for, by whom, how far it was to go, and its place in the queue
     <key>/text.txt      the visitor's own text, if it learned from one
+    <key>/initial.safetensors   the weights its models begin from, where these are not new
     <key>/<number>/     each model with its training, a checkpoint folder
 
 Nothing stays here: what was restored, or cannot be, is removed.
@@ -18,7 +19,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gpt.checkpoints.files import CheckpointError, read_json
+from safetensors.torch import save
+
+from gpt.checkpoints.files import CheckpointError, read_json, read_tensors, weights_digest
 from gpt.checkpoints.folder import load_checkpoint, load_snapshot, load_training_state, save_checkpoint
 from gpt.data.corpora import CORPORA, load_corpus
 from gpt.data.corpus import Corpus
@@ -27,10 +30,12 @@ from gpt.model.config import GPTConfig
 from gpt.model.gpt2 import GPT2
 from gpt.runs.exports import corpus_text
 from gpt.runs.request import RunRequest
-from gpt.runs.run import Member, Run, SavedMember
+from gpt.runs.run import InitialWeights, Member, Run, SavedMember
 from gpt.training.recipes import training_config
 
 _log = logging.getLogger(__name__)
+
+_INITIAL = "initial.safetensors"
 
 
 def save_runs(runs: Sequence[Run], folder: Path, most_seconds: float) -> int:
@@ -77,7 +82,11 @@ def _save(run: Run, place: int, folder: Path) -> None:
                 training_state=saved.state,
                 snapshots=saved.snapshots,
             )
-    byte_pairs = tokenizer_to_json(corpus.tokenizer) if corpus.tokenizer_sha256 else None
+    initial = run.initial_weights
+    if initial is not None:
+        (folder / _INITIAL).write_bytes(save({name: weight.contiguous() for name, weight in initial.tensors.items()}))
+    own_vocabulary = not corpus.tokenizer_sha256 and not request.begins_from  # the characters of the text
+    vocabulary = None if own_vocabulary else tokenizer_to_json(corpus.tokenizer)
     description = {
         "place": place,
         "models": [[label, asdict(config)] for label, config in request.models],
@@ -85,7 +94,9 @@ def _save(run: Run, place: int, folder: Path) -> None:
         "seeds": request.seeds,
         "copy_of": request.copy_of,
         "tokenizer_sha256": request.tokenizer_sha256,
-        "corpus": {"name": corpus.name, "sha256": corpus.sha256, "byte_pairs": byte_pairs},
+        "begins_from": request.begins_from,
+        "is_beginning_private": initial is not None and initial.is_private,
+        "corpus": {"name": corpus.name, "sha256": corpus.sha256, "vocabulary": vocabulary},
         "owner": run.owner,
         "readers": sorted(run.readers),
         "goal": run.goal,
@@ -134,8 +145,11 @@ def _restored(folder: Path) -> Run:
         seeds=description["seeds"],
         copy_of=description["copy_of"],
         tokenizer_sha256=description.get("tokenizer_sha256", ""),  # not there in an earlier version's
+        begins_from=description.get("begins_from", ""),  # nor this
     )
-    run = Run(request, _corpus(folder, description["corpus"]), str(description["owner"]))
+    initial = _initial_weights(folder, request, is_private=bool(description.get("is_beginning_private", True)))
+    corpus = _corpus(folder, description["corpus"], goes_on=bool(request.begins_from))
+    run = Run(request, corpus, str(description["owner"]), initial_weights=initial)
     run.readers.update(description.get("readers", []))  # not there in an earlier version's
     run.goal = int(description["goal"])
     run.layout = (0, int(description.get("threads", 1)))  # an earlier version had one
@@ -149,6 +163,15 @@ def _restored(folder: Path) -> Run:
     return run
 
 
+def _initial_weights(folder: Path, request: RunRequest, *, is_private: bool) -> InitialWeights | None:
+    if request.origin is None:
+        return None
+    tensors = read_tensors(folder / _INITIAL)
+    if weights_digest(tensors) != request.origin["sha256"]:
+        raise CheckpointError("the weights to begin from are others than the run asked for")
+    return InitialWeights(tensors, is_private)
+
+
 def _restored_member(folder: Path, member: Member, batches_digest: str) -> SavedMember:
     checkpoint, state = load_checkpoint(folder), load_training_state(folder)
     if state is None or checkpoint.config != member.config:
@@ -160,17 +183,20 @@ def _restored_member(folder: Path, member: Member, batches_digest: str) -> Saved
     return SavedMember(state, list(checkpoint.history), snapshots, batches_digest)
 
 
-def _corpus(place: Path, said: dict[str, Any]) -> Corpus:
-    byte_pairs = said.get("byte_pairs")  # not there in an earlier version's
-    tokenizer = None if byte_pairs is None else tokenizer_from_json(byte_pairs)  # learned again, it might be another
-    if tokenizer is not None and not isinstance(tokenizer, BPETokenizer):
+def _corpus(place: Path, said: dict[str, Any], *, goes_on: bool) -> Corpus:
+    vocabulary = said.get("vocabulary", said.get("byte_pairs"))  # as an earlier version called it, if it had one
+    tokenizer = None if vocabulary is None else tokenizer_from_json(vocabulary)  # learned again, it might be another
+    byte_pairs = None if goes_on else tokenizer
+    if byte_pairs is not None and not isinstance(byte_pairs, BPETokenizer):
         raise ValueError("the text's byte pairs are of another kind")
     if said["name"] not in CORPORA:
-        corpus = Corpus.from_text(said["name"], (place / "text.txt").read_bytes().decode("utf-8"), tokenizer)
-    elif tokenizer is None:
+        corpus = Corpus.from_text(said["name"], (place / "text.txt").read_bytes().decode("utf-8"), byte_pairs)
+    elif byte_pairs is None:
         corpus = load_corpus(said["name"])
     else:
-        corpus = Corpus.from_text(said["name"], corpus_text(load_corpus(said["name"])), tokenizer)
+        corpus = Corpus.from_text(said["name"], corpus_text(load_corpus(said["name"])), byte_pairs)
+    if goes_on and tokenizer is not None:
+        corpus = corpus.written_with(tokenizer)
     if corpus.sha256 != said["sha256"]:
         raise ValueError("the text is not the one the run learned from")
     return corpus

@@ -49,7 +49,8 @@ def copy_of(
     told = min(member.events[-1].step for member in saved)
     if training.max_steps <= told or training.max_steps < max(member.state.step for member in saved):
         raise RunRefused(f"this run has made all its {told:,} steps; ask for more steps")
-    copied = Run(request_of_copy(run, told, visitor, training), run.corpus, visitor, address=address)
+    request = request_of_copy(run, told, visitor, training)
+    copied = Run(request, run.corpus, visitor, address=address, initial_weights=run.initial_weights)
     for member, original, start in zip(copied.members, run.members, saved, strict=True):
         member.go_on_from(start)
         member.shared_digest = original.shared_digest

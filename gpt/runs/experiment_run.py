@@ -66,7 +66,7 @@ class ExperimentRun(Job):
         return False
 
     @property
-    def text_bytes(self) -> int:
+    def brought_bytes(self) -> int:
         """It learns from no text of a visitor's own."""
         return 0
 

@@ -29,7 +29,8 @@ _TEXT_FILE = "text.txt"
 def export_run(run: Run, folder: Path) -> list[Path]:
     """Write all files of a run into a folder that exists; returns them in the order to show.
 
-    A copy of another run has no script, because its first steps were made elsewhere.
+    A copy of another run has no script, because its first steps were made elsewhere; nor has a run that goes on from a
+    model, whose weights no seed gives again.
     """
     files = [
         _write_chart(run, folder / "chart.png"),
@@ -37,7 +38,7 @@ def export_run(run: Run, folder: Path) -> list[Path]:
         _write_history(run, folder / "history.csv"),
         *(_write_model(run, member, folder) for member in run.members if member.kept_steps),
     ]
-    if not run.request.copy_of:
+    if not run.request.copy_of and not run.request.begins_from:
         script = folder / "reproduce.py"
         script.write_text(reproduction_script(run), encoding="utf-8")
         files.append(script)
@@ -86,21 +87,27 @@ def corpus_text(corpus: Corpus) -> str:
 
 
 def _write_chart(run: Run, path: Path) -> Path:
-    curves = {_name(member): (variant_name(member.config), list(member.events)) for member in run.members}
+    origin = run.request.origin
+    after = f", goes on from {origin['name']}" if origin else ""
+    curves = {f"{_name(member)}{after}": (variant_name(member.config), list(member.events)) for member in run.members}
     save_figure(loss_figure(curves), path)
     return path
 
 
 def _write_history(run: Run, path: Path) -> Path:
-    """Every event of every model, one a line, numbers in full; the samples are left out."""
+    """Every event of every model, one a line, numbers in full; the samples are left out.
+
+    Of a run that goes on from a model, each line says so.
+    """
+    begins_from = [run.request.begins_from] if run.request.begins_from else []
     columns = [field.name for field in fields(TrainEvent) if field.name != "sample"]
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["model", "seed", *columns])
+        writer.writerow(["model", "seed", *(["begins_from"] if begins_from else []), *columns])
         for member in run.members:
             for event in list(member.events):
                 values = asdict(event)
-                writer.writerow([member.label, member.seed, *(values[column] for column in columns)])
+                writer.writerow([member.label, member.seed, *begins_from, *(values[column] for column in columns)])
     return path
 
 
@@ -117,6 +124,7 @@ def _write_model(run: Run, member: Member, folder: Path) -> Path:
             history=list(member.events),
             train_config=replace(run.request.training, seed=member.seed),
             corpus=run.corpus.about,
+            begins_from=run.request.origin,
             threads=run.layout[1] or None,
         )
         for file in sorted(checkpoint.iterdir()):

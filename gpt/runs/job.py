@@ -51,8 +51,8 @@ class Job(ABC):
 
     @property
     @abstractmethod
-    def text_bytes(self) -> int:
-        """Memory that a text of a visitor's own takes."""
+    def brought_bytes(self) -> int:
+        """Memory that it takes from the first moment on: a text of a visitor's own, weights to begin from."""
 
     @property
     @abstractmethod

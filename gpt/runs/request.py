@@ -28,12 +28,12 @@ class NotYourRun(ValueError):
 
 
 class NotYourText(ValueError):
-    """The run learns from a text of another visitor's own, which nobody else is to have."""
+    """The run learns from another visitor's own text, or goes on from their model, which nobody else is to have."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this run learns from somebody's own text, so its models, what they write and its files are theirs alone; "
-            "the curves are for everyone who has the link"
+            "this run learns from somebody's own text or model, so its models, what they write and its files are "
+            "theirs alone; the curves are for everyone who has the link"
         )
 
 
@@ -48,6 +48,8 @@ class RunRequest:
         seeds: how many times, with seeds `training.seed`, + 1, ...
         copy_of: for a copy that goes on from another run: whose, at which step, and by whom; else empty.
         tokenizer_sha256: of the byte pairs that the text is cut into; empty where its characters are the tokens.
+        begins_from: the name of the model whose weights they begin from, and the SHA-256 of these; empty where they
+            are new.
     """
 
     models: tuple[tuple[str, GPTConfig], ...]
@@ -56,14 +58,22 @@ class RunRequest:
     seeds: int = 1
     copy_of: str = ""
     tokenizer_sha256: str = ""
+    begins_from: str = ""
 
     @property
     def key(self) -> str:
         """A short name of the run: equal requests have equal keys."""
         said = asdict(self)
-        if not self.tokenizer_sha256:  # so that links to runs of an earlier version stay what they were
-            del said["tokenizer_sha256"]
+        for later in ("tokenizer_sha256", "begins_from"):
+            if not said[later]:  # so that links to runs of an earlier version stay what they were
+                del said[later]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def origin(self) -> dict[str, str] | None:
+        """{"name", "sha256"} of the weights that its models begin from, as a checkpoint has it; None for new ones."""
+        name, _, sha256 = self.begins_from.rpartition(" ")
+        return {"name": name, "sha256": sha256} if sha256 else None
 
     @cached_property
     def held_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """How much memory runs take, by the formulas of `RunRequest`, and which are forgotten where another needs it.
 
-A run in line takes no more than its text: models are made when its turn comes, and room for them is made then. So a
-line of runs never fills the memory, however many are asked for.
+A run in line takes no more than what it brings, its text and the weights to begin from: models are made when its turn
+comes, and room for them is made then. So a line of runs never fills the memory, however many are asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def bytes_of(runs: Iterable[Job], *, trained: Job | None = None) -> int:
     """Memory that these runs take, and would if `trained` were trained, too."""
     held = 0
     for run in runs:
-        held += run.text_bytes
+        held += run.brought_bytes
         if run is trained or run.has_models:
             held += run.held_bytes
         if run is trained or run.state is RunState.RUNNING:

@@ -47,6 +47,19 @@ class SavedMember:
 
 
 @dataclass(frozen=True, eq=False)
+class InitialWeights:
+    """The weights that a run's models begin from, where these are not new. Nobody changes them, so they are shared.
+
+    Attributes:
+        tensors: float32, by name, as `named_parameters` gives them.
+        is_private: whether they are not for everyone: of a model that has learned a visitor's own text, or is theirs.
+    """
+
+    tensors: Mapping[str, Tensor]
+    is_private: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class BestWeights:
     """The weights of the lowest validation loss so far, by name, and the step they had it at."""
 
@@ -162,14 +175,24 @@ class Run(Job):
         readers: the visitors who handed in the text it learns from; see `may_read`.
         goal: the step up to which it is to be trained now; -1 where it is to wait before it has begun.
         allowed: the step up to which its processes train without asking, as long as a worker holds it.
+        initial_weights: what its models begin from, here as long as the run is, so that it can be trained again.
 
     For the rest see `Job`.
     """
 
-    def __init__(self, request: RunRequest, corpus: Corpus, owner: str, *, address: str = "") -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        corpus: Corpus,
+        owner: str,
+        *,
+        address: str = "",
+        initial_weights: InitialWeights | None = None,
+    ) -> None:
         super().__init__(request.key, owner, address)
         self.request = request
         self.corpus = corpus
+        self.initial_weights = initial_weights
         self.readers = {owner}
         self.goal = request.training.max_steps
         self.allowed = -1
@@ -181,7 +204,11 @@ class Run(Job):
 
     @property
     def is_private(self) -> bool:
-        """Whether it learns from a text of a visitor's own."""
+        """Whether it learns from a text of a visitor's own, or goes on from a model that is not for everyone."""
+        return self._has_own_text or (self.initial_weights is not None and self.initial_weights.is_private)
+
+    @property
+    def _has_own_text(self) -> bool:
         return self.corpus.name not in CORPORA
 
     def may_read(self, visitor: str) -> bool:
@@ -189,10 +216,17 @@ class Run(Job):
         return not self.is_private or (visitor != "" and visitor in self.readers)
 
     @property
-    def text_bytes(self) -> int:
-        """Memory that a text of a visitor's own takes; the others are there once for all."""
-        ids = (self.corpus.train_ids, self.corpus.validation_ids)
-        return sum(part.numel() * part.element_size() for part in ids) if self.is_private else 0
+    def brought_bytes(self) -> int:
+        """Memory that its text takes, and the weights that its models begin from.
+
+        Texts that are not a visitor's own are there once for all, unless in the tokens of a model to go on from.
+        """
+        brought: list[Tensor] = []
+        if self._has_own_text or self.initial_weights is not None:
+            brought += [self.corpus.train_ids, self.corpus.validation_ids]
+        if self.initial_weights is not None:
+            brought += self.initial_weights.tensors.values()
+        return sum(tensor.numel() * tensor.element_size() for tensor in brought)
 
     @property
     def held_bytes(self) -> int:

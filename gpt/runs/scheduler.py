@@ -16,6 +16,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from gpt.runs.job import Job
 from gpt.runs.limits import Limits
 from gpt.runs.request import NotYourRun, NotYourText, RunRefused, RunRequest, check_fit
 from gpt.runs.room import bytes_of, runs_to_forget
-from gpt.runs.run import Run
+from gpt.runs.run import InitialWeights, Run
 from gpt.runs.states import RunState
 from gpt.runs.turns import Turns
 from gpt.training.recipes import TrainConfig
@@ -60,7 +61,14 @@ class Runs:
     # --- Asking for a run -------------------------------------------------------------------------------------------
 
     def submit(
-        self, request: RunRequest, corpus: Corpus, visitor: str, *, restart: bool = False, address: str = ""
+        self,
+        request: RunRequest,
+        corpus: Corpus,
+        visitor: str,
+        *,
+        restart: bool = False,
+        address: str = "",
+        initial_weights: InitialWeights | None = None,
     ) -> Run:
         """Start a run, or join the one that is already there.
 
@@ -73,6 +81,7 @@ class Runs:
             visitor: who asks; becomes the owner if the run is new.
             restart: begin again even if the run is there.
             address: where they ask from; several visitors may share one.
+            initial_weights: those of `request.begins_from`, where it names some.
 
         Raises:
             RunRefused: the request is outside the limits, or the line is full. Nothing has changed then.
@@ -84,13 +93,16 @@ class Runs:
             raise ValueError(f"the request is for another text than {corpus.name!r}; make it with this one's checksum")
         for _, config in request.models:
             check_fit(config, corpus, request.training)
+        if bool(request.begins_from) != (initial_weights is not None):
+            raise ValueError("the request names no weights to begin from, or they are missing; give both, or neither")
+        new = partial(Run, corpus=corpus, owner=visitor, address=address, initial_weights=initial_weights)
         with self._lock:
             known = self._runs.get(request.key)
             if known is None or known.state in (RunState.STOPPED, RunState.FAILED):
-                return self._start(Run(request, corpus, visitor, address=address))
+                return self._start(new(request))
             if restart:
                 self._check_owner(known, visitor)
-                return self._start(Run(request, corpus, visitor, address=address), instead_of=known)
+                return self._start(new(request), instead_of=known)
             known.readers.add(visitor)  # they had the text to hand in
             if known.state is not RunState.PAUSED:
                 known.lease.renew()
@@ -102,14 +114,15 @@ class Runs:
                 return known
             if not known.has_begun:  # there is nothing to copy, so theirs begins at the start
                 same = request_of_copy(known, 0, visitor, request.training)
-                return self._join(Run(same, corpus, visitor, address=address), play=True)
+                return self._join(new(same), play=True)
         return self.copy(known, visitor, address=address)
 
     def again(self, run: Run, visitor: str, *, address: str = "") -> Run:
         """Train a run again from its start, with the same seed; raises as `submit` and `copy` do."""
         self._check_reader(run, visitor)
         first = replace(run.request, copy_of="")
-        return self.submit(first, run.corpus, visitor, restart=True, address=address)
+        weights = run.initial_weights
+        return self.submit(first, run.corpus, visitor, restart=True, address=address, initial_weights=weights)
 
     def copy(
         self, run: Run, visitor: str, *, training: TrainConfig | None = None, play: bool = True, address: str = ""

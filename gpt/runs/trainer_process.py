@@ -4,7 +4,8 @@ It is told (`gpt.runs.messages`):
 
     warm                                  train a model of almost no size, which loads what a first step needs
     corpus  name, sha256, tokenizer       the text of the models that follow; its parts as tensors
-    begin   number, model, training, threads   train this model, or go on with it where tensors hold its state
+    begin   number, model, training, threads   train this model, from the weights in the tensors where there are any,
+                                          or go on with it where they hold its state
     limit   step                          go on until every model has told of this step
     present                               tell where each model is
     leave                                 the same, then forget them; a step under way is given up
@@ -152,6 +153,8 @@ class TrainerLoop:
         training = TrainConfig(**said["training"])
         model = GPT2.from_config(GPTConfig(**said["model"]))
         model.initialize(training.seed)
+        if said["state"] is None and order.tensors:
+            model.load_weights(order.tensors)
         trainer = Trainer(model, self._corpus, training, is_snapshot_step=is_snapshot_step)
         trainer.interrupt_when(self._is_interruption_wanted)
         recording = Recording(trainer)

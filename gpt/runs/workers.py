@@ -122,6 +122,7 @@ class _Training:
 
     def _begin(self, crew: Crew) -> None:
         run = self.run
+        initial = {} if run.initial_weights is None else run.initial_weights.tensors
         crew.listen()
         crew.give_corpus(run.corpus)
         for number, member in enumerate(run.members):
@@ -135,7 +136,7 @@ class _Training:
                 "events": [] if saved is None else [asdict(event) for event in saved.events[-1:]],
                 "batches_digest": "" if saved is None else saved.batches_digest,
             }
-            crew.order(number, Message("begin", said, {} if saved is None else saved.state.tensors))
+            crew.order(number, Message("begin", said, initial if saved is None else saved.state.tensors))
 
     def _allow(self, crew: Crew, step: int) -> None:
         """Let every model go on until it has told of this step; what was allowed before stays so."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
+from gpt.costs.formulas import parameter_count
 from gpt.data.tokenizer import Tokenizer
-from gpt.model.config import VARIANTS, variant_name
+from gpt.model.config import VARIANTS, GPTConfig, variant_name
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_COMPARED, MOST_UPLOADS
 from gpt.runs.request import NotYourText
-from gpt.runs.run import Member, Run
+from gpt.runs.run import InitialWeights, Member, Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.door.visitors import Visitors
 from gpt.ui.limiter import COMPUTING
@@ -55,6 +56,25 @@ class ReadyModel:
         from gpt.generation.engine import GenerationEngine
 
         return GenerationEngine(self.model, limiter=COMPUTING)
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """A model as a training goes on from it.
+
+    Attributes:
+        label: what the model is called in the new run.
+        begins_from: its name and the digest of its weights, as a `RunRequest` has them.
+        config: what it is.
+        tokenizer: its vocabulary.
+        weights: what it has learned.
+    """
+
+    label: str
+    begins_from: str
+    config: GPTConfig
+    tokenizer: Tokenizer
+    weights: InitialWeights
 
 
 class Catalogue:
@@ -118,6 +138,45 @@ class Catalogue:
         if trained is not None:
             return self._of_run(*trained)
         raise ValueError("this model is no longer here; choose another, or train it again")
+
+    def beginnings(self, seen: Any, most_parameters: int | None = None) -> list[tuple[str, str]]:
+        """Of the `choices`, the models that a training can go on from.
+
+        The newest come last, so that one more moves none of the others in a list that is open.
+
+        Args:
+            seen: as `choices` takes it.
+            most_parameters: of a model that may be trained here; None, as long as the page is made, leaves none out.
+        """
+        models = self.choices(seen[::-1] if isinstance(seen, list) else [], snapshots=False)
+        models = [(shown, name) for shown, name in models if name != ORIGINAL]
+        if most_parameters is not None:
+            models = [model for model in models if parameter_count(self._config(model[1])) <= most_parameters]
+        return sorted(models, key=lambda model: not model[1].startswith("shipped/"))
+
+    def _config(self, name: str) -> GPTConfig:
+        shipped, trained = self._named_shipped(name), self._trained(name)
+        if shipped is not None:
+            return self.checkpoint(shipped[0]).config
+        return self.get(name).model.config if trained is None else trained[1].config
+
+    def beginning(self, name: Any) -> Beginning:
+        """What a training needs to go on from the model of that name; raises ValueError as `get` does."""
+        from gpt.checkpoints.files import weights_digest
+
+        if name == ORIGINAL:
+            raise ValueError("the original GPT-2 is too large to be trained here; choose another model")
+        ready, trained = self.get(name), self._trained(name)
+        weights = {weight_name: weight.detach() for weight_name, weight in ready.model.named_parameters()}
+        is_upload = name in self._uploads
+        is_private = is_upload or (trained is not None and trained[0].is_private)
+        return Beginning(
+            label=ready.label if trained is None else trained[1].label,
+            begins_from=f"{ready.label}{', uploaded' * is_upload} {weights_digest(weights)}",
+            config=ready.model.config,
+            tokenizer=ready.tokenizer,
+            weights=InitialWeights(weights, is_private),
+        )
 
     def chosen(self, names: Any, most: int = MOST_COMPARED) -> list[ReadyModel]:
         """The models of these names, side by side; raises ValueError if they are none, too many or not there."""

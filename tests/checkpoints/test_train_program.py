@@ -131,7 +131,7 @@ def test_a_text_with_unknown_characters_is_refused(go_on, tiny_text, tmp_path, c
     (tmp_path / "text.txt").write_text(tiny_text + "äöü")
     assert go_on() == 2
     error = capsys.readouterr().err
-    assert "the model has no tokens for 'ä' 'ö' 'ü', and 'text.txt' holds them; leave these characters out" in error
+    assert "the model has no tokens for 'ä' 'ö' 'ü', and 'text.txt' holds them; choose a text without" in error
 
 
 def test_byte_pairs_cover_every_text(tiny_text, corpus):

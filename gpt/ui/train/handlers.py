@@ -10,11 +10,11 @@ from typing import Any
 import gradio as gr
 
 from gpt.runs.limits import LONGEST_BEGINNING, MOST_IDLE_SECONDS
-from gpt.runs.request import NotYourRun, NotYourText
+from gpt.runs.request import NotYourRun, NotYourText, RunRequest
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui import address
-from gpt.ui.catalogue import Catalogue
+from gpt.ui.catalogue import Beginning, Catalogue, still_there
 from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
@@ -30,6 +30,7 @@ from gpt.ui.watches import Watches
 SECONDS_BETWEEN_UPDATES = 0.25
 _FULL_PACE = 12  # pages that watch a run at that pace; more of them are told a little less often
 _LOWEST_PACE = 0.4  # of it
+NEW_WEIGHTS = ("new weights", "")  # as the page shows it, and as `TrainSettings` has it
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
 
@@ -54,8 +55,15 @@ class TrainHandlers:
         visitor = self.visitors.who(secret)
         with one_sentence():
             settings = TrainSettings(*controls)
-            corpus, notice = corpus_for(settings)
-            run = self.runs.submit(settings.request(corpus), corpus, visitor, address=asking().address)
+            beginning = self._beginning(settings)
+            corpus, notice = corpus_for(settings, None if beginning is None else beginning.tokenizer)
+            run = self.runs.submit(
+                settings.request(corpus, beginning),
+                corpus,
+                visitor,
+                address=asking().address,
+                initial_weights=None if beginning is None else beginning.weights,
+            )
         if notice:
             gr.Warning(notice, title="Another text")
         return *self._show(run, seen), visitor
@@ -184,13 +192,12 @@ class TrainHandlers:
         visitor = self.visitors.who(secret)
         with one_sentence():
             run = self._run_in_hand(watched)
-            wanted = TrainSettings(*controls).request(run.corpus)
-            before = run.request
-            kept = (wanted.models, wanted.seeds, wanted.training.seed)
-            if kept != (before.models, before.seeds, before.training.seed):
+            settings = TrainSettings(*controls)
+            wanted = settings.request(run.corpus, self._beginning(settings))
+            if _kept_by_branch(wanted) != _kept_by_branch(run.request):
                 raise ValueError(
-                    "a branch keeps its models and its seed; change only steps, batch size or learning rate, "
-                    "or press Train to start again"
+                    "a branch keeps its models, what they began from and its seed; change only steps, batch size or "
+                    "learning rate, or press Train to start again"
                 )
             run = self.runs.copy(run, visitor, training=wanted.training, address=asking().address)
         return *self._show(run, seen), visitor
@@ -258,6 +265,15 @@ class TrainHandlers:
         except ValueError as error:
             return {"error": sentence(error)}
 
+    def beginnings(self, seen: Any, chosen: Any) -> Any:
+        """The models there are now to begin from; the one chosen stays chosen if it is still there."""
+        choices = [NEW_WEIGHTS, *self.catalogue.beginnings(seen, self.runs.limits.most_parameters)]
+        kept = still_there(choices, chosen)
+        return gr.update(choices=choices, value=kept[0] if kept else NEW_WEIGHTS[1])
+
+    def _beginning(self, settings: TrainSettings) -> Beginning | None:
+        return self.catalogue.beginning(settings.begins_from) if settings.begins_from else None
+
     def _run_in_hand(self, watched: Any, *, hands_off: bool = False) -> Run:
         run = self.runs.find(str(watched).partition(" ")[0])
         if run is None:
@@ -270,6 +286,12 @@ class TrainHandlers:
         copied = self.runs.copy(run, visitor, play=play, address=asking().address)
         gr.Info("Somebody else started that run, so this is now your own copy of it.", title="Your copy")
         return copied
+
+
+def _kept_by_branch(request: RunRequest) -> tuple[Any, ...]:
+    """What a run and its branches have in common; the weights of a model that still learns may be others by now."""
+    origin = request.origin
+    return request.models, request.seeds, request.training.seed, None if origin is None else origin["name"]
 
 
 def _buttons(state: str, hands_off: bool) -> list[Any]:

@@ -15,8 +15,10 @@ from gpt.ui.sizes import SIZES, TRAINED_CONTEXTS
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
+    from gpt.ui.catalogue import Beginning
 
 MOST_STEPS = 5000
+_LONGEST_MODEL_NAME = 200  # characters
 OWN_TEXT = "your own text"
 # What a token is: a character, or one of so many byte pairs, the 256 bytes among them.
 TOKENS: dict[str, int | None] = {
@@ -67,10 +69,12 @@ class TrainSettings:
     num_kv_heads: Any
     seed: Any
     seeds: Any
+    begins_from: Any = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variants", require_choices("variants", self.variants, VARIANTS))  # each once
-        if not self.variants:
+        require_text("the model to begin from", self.begins_from, _LONGEST_MODEL_NAME)
+        if not self.variants and not self.begins_from:
             raise ValueError("no variant is chosen; choose at least one")
         if not isinstance(self.without_mask, bool):
             raise ValueError(f"the mask switch is {self.without_mask!r}; give true or false")
@@ -93,11 +97,12 @@ class TrainSettings:
             whole = require_whole(name.replace("_", " "), getattr(self, name), lowest, highest)
             object.__setattr__(self, name, whole)  # what a slider sends as 8.0 is 8
 
-    def request(self, corpus: Corpus) -> RunRequest:
-        """The run these settings ask for, on that corpus."""
-        models = [(variant, self._config(variant, corpus.tokenizer.vocab_size)) for variant in self.variants]
-        if self.without_mask:
-            models += [(f"{variant}, no mask", replace(config, causal=False)) for variant, config in models]
+    def request(self, corpus: Corpus, beginning: Beginning | None = None) -> RunRequest:
+        """The run these settings ask for, on that corpus, in the tokens of the model to begin from if there is one."""
+        if beginning is None:
+            models, begins_from = self._models(corpus.tokenizer.vocab_size), ""
+        else:
+            models, begins_from = [(beginning.label, beginning.config)], beginning.begins_from
         recipe = TrainConfig(**RECIPES[self.recipe])
         rates: dict[str, Any] = {
             name: None if getattr(recipe, name) is None else getattr(recipe, name) * self.rate_multiple
@@ -113,7 +118,15 @@ class TrainSettings:
             device="cpu",
         )
         digest = corpus.tokenizer_sha256
-        return RunRequest(tuple(models), corpus.sha256, training, self.seeds, tokenizer_sha256=digest)
+        return RunRequest(
+            tuple(models), corpus.sha256, training, self.seeds, tokenizer_sha256=digest, begins_from=begins_from
+        )
+
+    def _models(self, vocab_size: int) -> list[tuple[str, GPTConfig]]:
+        models = [(variant, self._config(variant, vocab_size)) for variant in self.variants]
+        if self.without_mask:
+            models += [(f"{variant}, no mask", replace(config, causal=False)) for variant, config in models]
+        return models
 
     def _config(self, variant: str, vocab_size: int) -> GPTConfig:
         size = SIZES[self.size] | {"context_length": self.context_length}

@@ -29,7 +29,7 @@ from gpt.ui.sizes import (
     TRAINED_CONTEXTS,
     TRAINED_WINDOW,
 )
-from gpt.ui.train.handlers import TrainHandlers
+from gpt.ui.train.handlers import NEW_WEIGHTS, TrainHandlers
 from gpt.ui.train.settings import OWN_TEXT, PRESETS, TOKENS, Preset, TrainSettings
 from gpt.ui.train.texts import preview_text, read_files
 from gpt.ui.turns import PRESSES, WATCHING
@@ -79,7 +79,7 @@ def build_train_tab(
                 pause = gr.Button("Pause", interactive=False)
                 step = gr.Button("Step", interactive=False)
                 stop = gr.Button("Stop", interactive=False)
-            controls = _build_controls(runs.limits.most_steps)
+            controls = _build_controls(runs.limits.most_steps, handlers, seen)
             with gr.Accordion("The run", open=False):
                 restart = gr.Button("Train again from the start", size="sm")
                 branch = gr.Button("Go on with the settings above, in a copy", size="sm")
@@ -132,7 +132,7 @@ def build_train_tab(
         button.click(
             partial(_set_up, preset),
             None,
-            [controls[name] for name in ("variants", "without_mask", "window_size", "num_kv_heads")],
+            [controls[name] for name in ("variants", "without_mask", "window_size", "num_kv_heads", "begins_from")],
             api_visibility="private",
             **quiet,
         ).then(
@@ -146,7 +146,7 @@ def build_train_tab(
 
 
 def _set_up(preset: Preset) -> tuple[Any, ...]:
-    return list(preset.variants), preset.without_mask, TRAINED_WINDOW, 1
+    return list(preset.variants), preset.without_mask, TRAINED_WINDOW, 1, NEW_WEIGHTS[1]
 
 
 def _those_with(choice: str) -> str:
@@ -155,7 +155,7 @@ def _those_with(choice: str) -> str:
     return " and ".join(name for name, config in made.items() if getattr(config, choice) is not None)
 
 
-def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
+def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) -> dict[str, gr.components.Component]:
     """The controls by their names in `TrainSettings` and in its order, the rare ones folded away."""
     variants = gr.CheckboxGroup(
         list(VARIANTS),
@@ -179,7 +179,14 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
         )
         own_files = text_files(most_files=MOST_OWN_FILES, most_characters=LARGEST_OWN_TEXT, elem_id="own-files")
     steps = gr.Slider(10, min(3000, most_steps), value=200, step=10, label="Steps", info="Updates of the weights.")
-    with gr.Accordion("Details", open=False):
+    with gr.Accordion("Details", open=False) as details:
+        begins_from = gr.Dropdown(
+            [NEW_WEIGHTS, *handlers.catalogue.beginnings([])],
+            value=NEW_WEIGHTS[1],
+            label="Begin from",
+            info="Go on from a model, with any text in its tokens. Variant, mask, size, window, KV heads, context and "
+            "tokens are the model's then.",
+        )
         tokens = gr.Dropdown(
             list(TOKENS),
             value="characters",
@@ -220,6 +227,8 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
         preview = token_text(elem_id="token-text")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     text.change(lambda choice: gr.Group(visible=choice == OWN_TEXT), text, own_group, **quiet)
+    opened = [details.expand, begins_from.focus]
+    gr.on(opened, handlers.beginnings, [seen, begins_from], begins_from, **quiet)
     looked = [text, own_text, tokens]
     changes = [text.change, own_text.blur, tokens.change, preview_fold.expand]
     gr.on(changes, preview_text, looked, preview, **quiet)
@@ -241,5 +250,6 @@ def _build_controls(most_steps: int) -> dict[str, gr.components.Component]:
         "num_kv_heads": num_kv_heads,
         "seed": seed,
         "seeds": seeds,
+        "begins_from": begins_from,
     }
     return {field.name: controls[field.name] for field in fields(TrainSettings)}

@@ -17,6 +17,7 @@ from gpt.ui.train.settings import OWN_TEXT, TOKENS, TrainSettings
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
+    from gpt.data.tokenizer import Tokenizer
 
 _SHOWN_CHARACTERS = 600  # of the beginning of a text
 _LONGEST_FILE_NAME = 1000  # characters, with its folders
@@ -45,13 +46,24 @@ def _corpus_now(choice: str, own_text: str, byte_pairs: int | None) -> Corpus:
     return Corpus.from_text(OWN_TEXT, own_text, byte_pairs)
 
 
-def corpus_for(settings: TrainSettings) -> tuple[Corpus, str]:
-    """The corpus asked for, and a notice: empty, or why it is another one."""
-    byte_pairs = TOKENS[settings.tokens]
+def corpus_for(settings: TrainSettings, vocabulary: Tokenizer | None = None) -> tuple[Corpus, str]:
+    """The corpus asked for, and a notice: empty, or why it is another one.
+
+    Args:
+        settings: which.
+        vocabulary: of the model to begin from, whose tokens the text is cut into then, whatever the settings say.
+
+    Raises:
+        ValueError: the text is none to learn from, or that model does not know all its characters.
+    """
+    byte_pairs = TOKENS[settings.tokens] if vocabulary is None else None
+    notice = ""
     try:
-        return _corpus(settings.text, settings.own_text, byte_pairs), ""
+        corpus = _corpus(settings.text, settings.own_text, byte_pairs)
     except CorpusUnavailable as error:
-        return _corpus("python-docs", "", byte_pairs), f"{sentence(error)} Training on python-docs instead."
+        corpus = _corpus("python-docs", "", byte_pairs)
+        notice = f"{sentence(error)} Training on python-docs instead."
+    return corpus if vocabulary is None else corpus.written_with(vocabulary), notice
 
 
 # --- How a text begins ----------------------------------------------------------------------------------------------

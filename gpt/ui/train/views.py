@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpt.training.state import TrainEvent
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
-_NOT_YOUR_TEXT = "What its models write is shown to those whose text it learns from."
+_NOT_YOUR_TEXT = "What its models write is shown to those whose text or model it learns from."
 _NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wide, context 64), from its README
 _EMPTY = "Press Train: the loss of each variant will be drawn here, step by step."
 
@@ -134,7 +134,15 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
 
 
 def run_sentence(run: Run, runs: Runs) -> str:
-    """Where a run is, in one sentence."""
+    """Where a run is, in one sentence, and from which model it goes on."""
+    sentence, origin = _progress(run, runs), run.request.origin
+    if origin is None:
+        return sentence
+    from_model = f"oes on from {origin['name']}"
+    return f"{sentence} G{from_model}." if sentence.endswith((".", "…")) else f"{sentence} · g{from_model}"
+
+
+def _progress(run: Run, runs: Runs) -> str:
     steps = run.request.training.max_steps
     if run.state == "waiting":
         place, seconds = runs.place_in_queue(run)

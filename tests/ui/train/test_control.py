@@ -125,7 +125,7 @@ def test_a_watchers_hand_makes_a_copy(
 def test_what_learns_from_somebodys_own_text_is_nobody_elses(
     train_tab: TrainHandlers, running: Run, runs: Runs, button: str
 ) -> None:
-    with answering("another page", "192.0.2.1"), refuses("somebody's own text, so its models"):
+    with answering("another page", "192.0.2.1"), refuses("somebody's own text or model, so its models"):
         press(train_tab, button, BEN, running.key, steps=FOREVER)
     assert runs.all_runs() == [running]
 
