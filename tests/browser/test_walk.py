@@ -329,7 +329,7 @@ def takes_attention_home(visitor: Visitor) -> None:
     page = visitor.page
     page.get_by_role("button", name="Take home").filter(visible=True).click()
     visitor.presses("Prepare pictures and weights")
-    for name in ("head-1.png", "all-heads.svg", "attention.npz"):
+    for name in ("layer-1.png", "all-heads.svg", "attention.npz"):
         stem, _, ending = name.partition(".")
         expect(page.get_by_text(re.compile(f"{stem}.*{ending}")).filter(visible=True).first).to_be_visible()
     visitor.looks_around("14-taken-home")

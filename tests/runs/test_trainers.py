@@ -164,7 +164,7 @@ def test_a_process_that_answers_no_more_does_not_keep_the_server(
     server, processes, request_for, corpus, wait_until, monkeypatch
 ):
     monkeypatch.setattr(workers, "_LONGEST_GOODBYE", 0.5)
-    monkeypatch.setattr(workers, "_LONGEST_SILENCE", 4.0)
+    monkeypatch.setattr(workers, "_LONGEST_SILENCE", 8.0)  # longer than a process takes to load
     runs = server()
     for press in (runs.pause, lambda *_: None):
         run = runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True)

@@ -63,7 +63,7 @@ def test_it_is_coloured() -> None:
 
 def test_it_is_offered(runs: Runs, catalogue: Catalogue, files: Files) -> None:
     with gr.Blocks() as page:
-        build_train_tab(page, runs, catalogue, Door(runs, files), gr.State([]))
+        build_train_tab(page, runs, catalogue, Door(runs, files), gr.BrowserState(""), gr.State([]))
     offered = [block.choices for block in page.blocks.values() if isinstance(block, gr.CheckboxGroup)]
     assert [(NAME, NAME) in choices for choices in offered] == [True]
     sliders = {block.label: block.info for block in page.blocks.values() if isinstance(block, gr.Slider)}
