@@ -26,7 +26,8 @@ from gpt.data.tokenizer import Tokenizer
 from gpt.experiments.learning import DrawBatch, learn_batches, text_of
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
-from gpt.model.config import check_number, check_whole_number
+from gpt.experiments.setups import check_choice, check_whole_numbers
+from gpt.model.config import check_number
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.seeds import derived_seed
 from gpt.training.recipes import TrainConfig
@@ -73,17 +74,17 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        shipped = list_checkpoints(TRAINED_MODELS)
-        if self.model not in shipped:
-            raise ValueError(f"model is {self.model!r}; choose one that ships: {', '.join(shipped)}")
+        check_choice("model", self.model, list_checkpoints(TRAINED_MODELS))
         check_number("rate_multiple", self.rate_multiple)
         if not 0 < self.rate_multiple <= _LARGEST_RATE:
             raise ValueError(f"rate_multiple is {self.rate_multiple}; give more than 0 and at most {_LARGEST_RATE:g}")
         check_number("kept_share", self.kept_share)
-        for name, least, most in (("steps", 1, 300), ("batch_size", 1, 12), ("windows", 2, 200), ("seed", 0, 2**62)):
-            check_whole_number(name, getattr(self, name), minimum=least)
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}; at most {most:,} is allowed")
+        check_whole_numbers(
+            self,
+            steps=(1, 300),
+            batch_size=(1, 12),
+            windows=(2, 200),
+        )
         if not 0 <= self.kept_share < 1 or self.kept_rows == self.batch_size:
             raise ValueError(
                 f"kept_share is {self.kept_share}; give 0 or more, and leave at least one of the {self.batch_size} "

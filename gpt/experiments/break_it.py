@@ -22,8 +22,8 @@ from gpt.data.corpus import Corpus
 from gpt.experiments.learning import learn_batches, text_to_learn, unseen_windows
 from gpt.experiments.questions import QUESTIONS, SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
+from gpt.experiments.setups import check_choice, check_whole_numbers
 from gpt.model.cache import LayerCache
-from gpt.model.config import check_whole_number
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.layers import GPT2Block
 from gpt.training.recipes import TrainConfig
@@ -62,21 +62,17 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        if self.change not in CHANGES:
-            raise ValueError(f"change is {self.change!r}; choose one of {', '.join(CHANGES)}")
-        for name, least, most in (
-            ("steps", 1, 300),
-            ("batch_size", 1, 32),
-            ("num_layers", 1, 4),
-            ("embed_size", 4, 128),
-            ("windows", 2, 400),
-        ):
-            check_whole_number(name, getattr(self, name), least)
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}; at most {most} is allowed")
+        check_choice("change", self.change, CHANGES)
+        check_whole_numbers(
+            self,
+            steps=(1, 300),
+            batch_size=(1, 32),
+            num_layers=(1, 4),
+            embed_size=(4, 128),
+            windows=(2, 400),
+        )
         if self.embed_size % _HEADS:
             raise ValueError(f"embed_size is {self.embed_size}; give a multiple of {_HEADS}, the number of heads")
-        check_whole_number("seed", self.seed, minimum=0)
 
 
 QUICK = Setup(steps=30, batch_size=16, num_layers=2, embed_size=64, windows=16)

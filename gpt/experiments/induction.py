@@ -23,8 +23,9 @@ from torch import Tensor
 from gpt.experiments.learning import learn_batches
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
+from gpt.experiments.setups import check_choice, check_whole_numbers
 from gpt.interpret import attention_maps, score_heads
-from gpt.model.config import GPTConfig, check_whole_number, make_config
+from gpt.model.config import GPTConfig, make_config
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.masks import attention_mask
 from gpt.model.seeds import derived_seed, seeded_generator
@@ -70,25 +71,20 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        for name, choices in (("positions", ("alibi", "learned", "rotary")), ("lengths", ("vary", "same"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
-        for name, least, most in (
-            ("copy_length", 4, 48),
-            ("tokens", 4, 256),
-            ("embed_size", 2 * _HEADS, 96),
-            ("steps", 1, 400),
-            ("batch_size", 1, 48),
-            ("evaluations", 1, 40),
-            ("texts", 2, 128),
-            ("mapped", 2, 16),
-            ("seeds", 1, 3),
-            ("seed", 0, 2**32),
-        ):
-            value = getattr(self, name)
-            check_whole_number(name, value, minimum=least)
-            if value > most:
-                raise ValueError(f"{name} is {value}; at most {most:,} is allowed")
+        check_choice("positions", self.positions, ("alibi", "learned", "rotary"))
+        check_choice("lengths", self.lengths, ("vary", "same"))
+        check_whole_numbers(
+            self,
+            copy_length=(4, 48),
+            tokens=(4, 256),
+            embed_size=(2 * _HEADS, 96),
+            steps=(1, 400),
+            batch_size=(1, 48),
+            evaluations=(1, 40),
+            texts=(2, 128),
+            mapped=(2, 16),
+            seeds=(1, 3),
+        )
         if self.embed_size % (2 * _HEADS):
             raise ValueError(f"embed_size is {self.embed_size}; give a multiple of {2 * _HEADS}")
         if self.evaluations > self.steps:

@@ -24,7 +24,7 @@ from gpt.data.corpus import Corpus
 from gpt.experiments.learning import learn_batches, text_to_learn, unseen_windows
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
-from gpt.model.config import check_whole_number
+from gpt.experiments.setups import check_whole_numbers
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.training.recipes import TrainConfig
 
@@ -71,20 +71,17 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("window_size", 1, _TRAINED),
-            ("steps", 1, 300),
-            ("batch_size", 1, 32),
-            ("num_layers", 1, 4),
-            ("embed_size", 8, 128),
-            ("windows", 2, 400),
-        ):
-            check_whole_number(name, getattr(self, name), least)
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}; at most {most} is allowed")
+        check_whole_numbers(
+            self,
+            window_size=(1, _TRAINED),
+            steps=(1, 300),
+            batch_size=(1, 32),
+            num_layers=(1, 4),
+            embed_size=(8, 128),
+            windows=(2, 400),
+        )
         if self.embed_size % (2 * _HEADS):
             raise ValueError(f"embed_size is {self.embed_size}; give a multiple of {2 * _HEADS}")
-        check_whole_number("seed", self.seed, minimum=0)
 
 
 QUICK = Setup(steps=15, batch_size=8, num_layers=2, embed_size=64, windows=30)

@@ -26,7 +26,8 @@ from gpt.data.corpus import Corpus
 from gpt.experiments.learning import learn_batches, text_to_learn
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
-from gpt.model.config import check_number, check_whole_number, make_config
+from gpt.experiments.setups import check_whole_numbers
+from gpt.model.config import check_number, make_config
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.seeds import derived_seed
 from gpt.training.devices import pick_device, seeded_dropout
@@ -86,10 +87,7 @@ class Setup:
             raise ValueError(f"dropout is {self.dropout}; give a share above 0 and below 1")
         if not 0 < self.weight_decay <= 10:
             raise ValueError(f"weight_decay is {self.weight_decay}; give more than 0 and at most 10")
-        for name, (least, most) in _BOUNDS.items():
-            check_whole_number(name, getattr(self, name), minimum=least)
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}; at most {most:,} is allowed")
+        check_whole_numbers(self, **_BOUNDS)
         if self.embed_size % 8:
             raise ValueError(f"embed_size is {self.embed_size}; give a multiple of 8, for 4 heads of rotary positions")
         if self.steps > 50 * self.interval:

@@ -74,6 +74,14 @@ def _named(*values: Any) -> tuple[tuple[Any, str], ...]:
     return tuple((value, f"{value:,}" if isinstance(value, int) else str(value)) for value in values)
 
 
+_MODEL = Control(
+    "model",
+    "Model",
+    "Of those that ship.",
+    _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
+    "gpt2",
+)
+
 QUESTIONS: dict[str, Question] = {
     "break-it": Question(
         "Break it",
@@ -239,13 +247,7 @@ QUESTIONS: dict[str, Question] = {
             ("same", "About as many at both."),
         ),
         (
-            Control(
-                "model",
-                "Model",
-                "Of those that ship.",
-                _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
-                "gpt2",
-            ),
+            _MODEL,
             Control("low", "Lower temperature", "Below 1 is bolder.", _named(0.2, 0.5, 0.8), 0.5),
             Control("high", "Higher temperature", "Above 1 is wilder.", _named(1.0, 1.3, 1.6), 1.3),
         ),
@@ -282,13 +284,7 @@ QUESTIONS: dict[str, Question] = {
             ("no-gain", "It forgets Shakespeare, and is not ahead of the new model."),
         ),
         (
-            Control(
-                "model",
-                "Model",
-                "Of those that ship.",
-                _named("gpt2", "rotary", "grouped-query", "sliding-window", "modern"),
-                "gpt2",
-            ),
+            _MODEL,
             Control(
                 "rate_multiple",
                 "Learning rate",

@@ -23,7 +23,8 @@ from torch import Tensor
 from gpt.experiments.learning import learn_batches
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above
-from gpt.model.config import GPTConfig, check_whole_number, make_config
+from gpt.experiments.setups import check_whole_numbers
+from gpt.model.config import GPTConfig, make_config
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.model.seeds import derived_seed, seeded_generator
 from gpt.training.recipes import TrainConfig
@@ -66,22 +67,18 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("window_size", 1, 64),
-            ("num_layers", 1, 4),
-            ("longest", 3, 64),
-            ("values", 2, 64),
-            ("embed_size", _HEADS, 96),
-            ("steps", 1, 300),
-            ("batch_size", 1, 64),
-            ("texts", 2, 500),
-            ("seeds", 1, 3),
-            ("seed", 0, 2**32),
-        ):
-            value = getattr(self, name)
-            check_whole_number(name, value, minimum=least)
-            if value > most:
-                raise ValueError(f"{name} is {value}; at most {most:,} is allowed")
+        check_whole_numbers(
+            self,
+            window_size=(1, 64),
+            num_layers=(1, 4),
+            longest=(3, 64),
+            values=(2, 64),
+            embed_size=(_HEADS, 96),
+            steps=(1, 300),
+            batch_size=(1, 64),
+            texts=(2, 500),
+            seeds=(1, 3),
+        )
         if self.embed_size % _HEADS:
             raise ValueError(f"embed_size is {self.embed_size}; give a multiple of {_HEADS}")
 

@@ -20,9 +20,10 @@ from gpt.data.tokenizer import Tokenizer
 from gpt.experiments.learning import text_of
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
+from gpt.experiments.setups import check_choice, check_whole_numbers
 from gpt.generation.sampling import next_token_probabilities
 from gpt.generation.stream import stream_tokens
-from gpt.model.config import check_number, check_whole_number
+from gpt.model.config import check_number
 from gpt.model.gpt2 import GPT2
 
 _AT_ONCE = 25  # texts written side by side
@@ -54,9 +55,7 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        shipped = list_checkpoints(TRAINED_MODELS)
-        if self.model not in shipped:
-            raise ValueError(f"model is {self.model!r}; choose one that ships: {', '.join(shipped)}")
+        check_choice("model", self.model, list_checkpoints(TRAINED_MODELS))
         for name in ("low", "high"):
             check_number(name, getattr(self, name))
         if not 0.05 <= self.low < self.high <= 3:
@@ -64,11 +63,7 @@ class Setup:
         check_number("top_p", self.top_p)
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; give more than 0 and at most 1")
-        for name, most in (("top_k", 1000), ("texts", 400), ("length", 1000)):
-            check_whole_number(name, getattr(self, name))
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}; at most {most} is allowed")
-        check_whole_number("seed", self.seed, minimum=0)
+        check_whole_numbers(self, top_k=(1, 1000), texts=(1, 400), length=(1, 1000))
         if not isinstance(self.prompt, str) or not 0 < len(self.prompt) <= 200:
             raise ValueError("prompt is to be a text of 1 to 200 characters")
 

@@ -18,6 +18,7 @@ import torch
 from gpt.costs.formulas import cache_bytes
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, median_of
+from gpt.experiments.setups import check_whole_numbers
 from gpt.generation.stream import stream_tokens
 from gpt.model.config import GPTConfig, check_whole_number, make_config
 from gpt.model.gpt2 import GPT2
@@ -51,19 +52,15 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("window_size", 1, 4096),
-            ("longest", 32, 4096),
-            ("num_layers", 1, 8),
-            ("embed_size", 16, 512),
-            ("tokens", 2, 100),
-            ("repeats", 2, 20),
-            ("seed", 0, 2**32),
-        ):
-            value = getattr(self, name)
-            check_whole_number(name, value, minimum=least)
-            if value > most:
-                raise ValueError(f"{name} is {value}; at most {most:,} is allowed")
+        check_whole_numbers(
+            self,
+            window_size=(1, 4096),
+            longest=(32, 4096),
+            num_layers=(1, 8),
+            embed_size=(16, 512),
+            tokens=(2, 100),
+            repeats=(2, 20),
+        )
         check_whole_number("num_kv_heads", self.num_kv_heads)
         if _HEADS % self.num_kv_heads:
             raise ValueError(f"num_kv_heads is {self.num_kv_heads}; it has to divide {_HEADS}: give 1, 2, 4 or 8")

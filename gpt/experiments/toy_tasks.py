@@ -24,7 +24,8 @@ from gpt.data.tokenizer import CharTokenizer
 from gpt.experiments.learning import learn_batches
 from gpt.experiments.questions import SEED
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of
-from gpt.model.config import check_whole_number, make_config
+from gpt.experiments.setups import check_choice, check_whole_numbers
+from gpt.model.config import make_config
 from gpt.model.gpt2 import GPT2, evaluation_mode
 from gpt.training.recipes import TrainConfig
 
@@ -70,17 +71,13 @@ class Setup:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        if self.task not in CHOICES:
-            raise ValueError(f"task is {self.task!r}; choose one of {', '.join(CHOICES)}")
-        for name, least, most in (
-            ("digits", 2, 5),
-            ("steps", 1, 1000),
-            ("batch_size", 1, 256),
-            ("seed", 0, 2**32),
-        ):
-            check_whole_number(name, getattr(self, name), minimum=least)
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}; at most {most:,} is allowed")
+        check_choice("task", self.task, CHOICES)
+        check_whole_numbers(
+            self,
+            digits=(2, 5),
+            steps=(1, 1000),
+            batch_size=(1, 256),
+        )
 
     @property
     def longest(self) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 
 from gpt.runs.experiment_run import ExperimentRequest, ExperimentRun
 from gpt.runs.job import Job
@@ -37,8 +36,7 @@ class Inquiries:
         with self._lock:
             known = self._runs.get(request.key)
             if known is not None and known.state not in (RunState.STOPPED, RunState.FAILED):
-                known.lease.renew()
-                self._go_on_if_left(known)
+                self._turns.watched(known)
                 return known
             if self._turns.is_closing:
                 raise RunRefused("the lab is closing; it takes no new experiments")
@@ -49,7 +47,7 @@ class Inquiries:
                 self._turns.move(other, RunState.STOPPED, "Stopped, because whoever started it has started another.")
             self._runs.pop(run.key, None)
             self._runs[run.key] = run
-            self._turns.move(run, RunState.WAITING)
+            self._turns.enqueue(run)
             self._forget_the_oldest()
             return run
 
@@ -79,27 +77,3 @@ class Inquiries:
                 return False
             self._turns.move(run, RunState.STOPPED, "Stopped.")
             return True
-
-    @contextmanager
-    def watching(self, run: ExperimentRun) -> Iterator[None]:
-        """A page shows the experiment as long as this block lasts."""
-        with self._lock:
-            run.lease.open_page()
-            self._go_on_if_left(run)
-        try:
-            yield
-        finally:
-            with self._lock:
-                run.lease.close_page()
-
-    def watched(self, run: ExperimentRun) -> None:
-        """A page has given a sign."""
-        with self._lock:
-            run.lease.renew()
-            self._go_on_if_left(run)
-
-    def _go_on_if_left(self, run: ExperimentRun) -> None:
-        """Back into the line, where it was taken out of it because nobody watched."""
-        if run.state is RunState.PAUSED and not self._turns.is_closing:
-            run.lease.has_ended = False
-            self._turns.move(run, RunState.WAITING)

@@ -183,7 +183,7 @@ class Runs:
         self._runs[run.key] = run
         self._end_others(run)
         if not run.is_at_goal:
-            self._enqueue(run)
+            self._turns.enqueue(run)
         return run
 
     def _make_place(self, run: Job, ending: Collection[Job]) -> None:
@@ -297,27 +297,22 @@ class Runs:
         with self._owned(run, visitor):
             self._stop(run, "Stopped.")
 
-    def watched(self, run: Run) -> None:
+    def watched(self, run: Job) -> None:
         """Somebody is watching: the run may go on for another `lease_seconds`, and does if it was left alone."""
         with self._lock:
-            run.lease.renew()
-            self._go_on_if_left(run)
+            self._turns.watched(run)
 
     @contextmanager
-    def watching(self, run: Run) -> Iterator[None]:
+    def watching(self, run: Job) -> Iterator[None]:
         """A page shows the run as long as this block lasts. When the last such page is gone, the run pauses soon."""
         with self._lock:
             run.lease.open_page()
-            self._go_on_if_left(run)
+            self._turns.watched(run)
         try:
             yield
         finally:
             with self._lock:
                 run.lease.close_page()
-
-    def _go_on_if_left(self, run: Run) -> None:
-        if run.lease.has_ended and run.state is RunState.PAUSED:
-            self._enqueue(run)
 
     def _owned(self, run: Run, visitor: str) -> threading.Condition:
         self._check_owner(run, visitor)
@@ -337,12 +332,7 @@ class Runs:
             run.goal = goal
             run.lease.renew()
             if run.state is RunState.PAUSED:
-                self._enqueue(run)
-
-    def _enqueue(self, run: Run) -> None:
-        if not self._turns.is_closing:
-            run.lease.has_ended = False
-            self._turns.move(run, RunState.WAITING)
+                self._turns.enqueue(run)
 
     def _stop(self, run: Run, message: str) -> None:
         if not run.is_over:
@@ -377,7 +367,7 @@ class Runs:
                     continue
                 self._runs[run.key] = run
                 if run.is_at_end or not (run.is_at_goal or run.lease.has_ended):
-                    self._enqueue(run)
+                    self._turns.enqueue(run)
 
     def close(self, archive: Path | None = None) -> None:
         """Pause everything and let the workers go home; with a folder, save there what is not over."""

@@ -70,6 +70,18 @@ class Turns:
         _log.info("run=%s %s %s", run.key, to, run.in_the_log())
         self.lock.notify_all()
 
+    def enqueue(self, run: Job) -> None:
+        """Put a run into the queue, unless the server ends; the caller holds the lock."""
+        if not self.is_closing:
+            run.lease.has_ended = False
+            self.move(run, RunState.WAITING)
+
+    def watched(self, run: Job) -> None:
+        """Somebody is watching: the run goes on if it was left alone; the caller holds the lock."""
+        run.lease.renew()
+        if run.lease.has_ended and run.state is RunState.PAUSED:
+            self.enqueue(run)
+
     def _line_up(self, run: Job) -> None:
         """Put a run in the queue: turns go round by address, and by arrival among the runs of one."""
         rounds: Counter[str] = Counter()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from running import finished
 
 from gpt import Corpus
 from gpt.experiments import break_it
@@ -25,16 +26,6 @@ def text(monkeypatch, tiny_text):
     corpus = Corpus.from_text("foxes", tiny_text * 3)
     monkeypatch.setattr(break_it, "text_to_learn", lambda: corpus)
     return corpus
-
-
-def finished(setup):
-    """The result of an experiment that is run to its end."""
-    running = conduct("break-it", setup)
-    while True:
-        try:
-            next(running)
-        except StopIteration as end:
-            return end.value
 
 
 def far_from_start(change):
@@ -96,7 +87,7 @@ def test_the_rates_are_ten_times_as_high():
 def test_losses_are_those_of_a_plain_computation(monkeypatch, text):
     models = []
     monkeypatch.setattr(break_it, "make_model", lambda *given: models.append(make_model(*given)) or models[-1])
-    result = finished(TINY)
+    result = finished(conduct("break-it", TINY))[0]
     ids = text.validation_ids.tolist()
     count = math.ceil((len(ids) - 1) / 64)
     whole, past = ([], []), ([], [])  # of the healthy and the broken model: a mean for each window
@@ -123,15 +114,15 @@ def test_losses_are_those_of_a_plain_computation(monkeypatch, text):
 
 def test_both_models_learn_from_the_same_batches():
     """Of equal models, the first loss is equal, and the second is not once the rates were different."""
-    healthy, broken = finished(replace(TINY, change="rate-times-ten")).charts[2].curves
+    healthy, broken = finished(conduct("break-it", replace(TINY, change="rate-times-ten")))[0].charts[2].curves
     assert healthy.y[0] == broken.y[0]
     assert healthy.y[1] != broken.y[1]
 
 
 def test_the_seed_decides():
-    first = finished(replace(TINY, change="no-positions"))
-    again = finished(replace(TINY, change="no-positions"))
-    other = finished(replace(TINY, change="no-positions", seed=7))
+    first = finished(conduct("break-it", replace(TINY, change="no-positions")))[0]
+    again = finished(conduct("break-it", replace(TINY, change="no-positions")))[0]
+    other = finished(conduct("break-it", replace(TINY, change="no-positions", seed=7)))[0]
     assert first.measures == again.measures
     assert first["healthy/loss"] != other["healthy/loss"]
 
@@ -141,7 +132,7 @@ def test_divergence_is_an_outcome(monkeypatch):
     monkeypatch.setattr(
         break_it, "make_recipe", lambda setup, change="": hot if change else replace(hot, learning_rate=0)
     )
-    result = finished(replace(TINY, steps=5))
+    result = finished(conduct("break-it", replace(TINY, steps=5)))[0]
     assert result.answer == "fails"
     assert result["broken/steps"].value < 5
     assert math.isnan(result["broken/loss"].value)

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from running import finished
 
 from gpt import Corpus
 from gpt.experiments import longer_texts
@@ -27,22 +28,12 @@ def text(monkeypatch, tiny_text):
     return corpus
 
 
-def finished(setup):
-    """The result of an experiment that is run to its end."""
-    running = conduct("longer-texts", setup)
-    while True:
-        try:
-            next(running)
-        except StopIteration as end:
-            return end.value
-
-
 def test_losses_are_those_of_a_plain_computation(monkeypatch, text):
     models = {}
     monkeypatch.setattr(
         longer_texts, "make_model", lambda name, *given: models.setdefault(name, make_model(name, *given))
     )
-    result = finished(TINY)
+    result = finished(conduct("longer-texts", TINY))[0]
     ids = text.validation_ids.tolist()
     count = math.ceil((len(ids) - 1) / 256)
     losses = {}
@@ -93,7 +84,7 @@ def test_the_models_differ_in_positions_only():
 
 
 def test_the_seed_decides():
-    first, again, other = (finished(replace(TINY, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (finished(conduct("longer-texts", replace(TINY, seed=seed)))[0] for seed in (1, 1, 2))
     assert first.measures == again.measures
     assert first["rotary/beyond"] != other["rotary/beyond"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from running import finished
 
 from gpt.data.corpus import Corpus
 from gpt.experiments import over_fitting
@@ -26,16 +27,6 @@ def small_text(monkeypatch, tiny_text):
     corpus = Corpus.from_text("small", "".join(tiny_text[place : place + 7] for place in letters))
     monkeypatch.setattr(over_fitting, "text_to_learn", lambda: corpus)
     return corpus
-
-
-def finished(running):
-    """The result of a generator that is run to its end, and the progress it told."""
-    told = []
-    while True:
-        try:
-            told.append(next(running))
-        except StopIteration as end:
-            return end.value, told
 
 
 def planted(dropout: float, decay: float, committee: float, *, rise: float = 0.3) -> Result:

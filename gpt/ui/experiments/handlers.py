@@ -64,7 +64,7 @@ class ExperimentHandlers:
         return self._watched(run), visitor
 
     def _watched(self, run: ExperimentRun) -> str:
-        self.runs.inquiries.watched(run)
+        self.runs.watched(run)
         return f"{run.key} {next(self._presses)}"  # a change, also when it is the one already watched
 
     def stop(self, secret: Any, watched: Any, name: Any, *controls: Any) -> tuple[Any, ...]:
@@ -104,7 +104,7 @@ class ExperimentHandlers:
                 yield gr.skip()  # of a stream that ends without a word, Gradio would show nothing
                 return
             shown, idle = "", 0.0
-            with self.runs.inquiries.watching(run):
+            with self.runs.watching(run):
                 while idle < MOST_IDLE_SECONDS and not watch.is_superseded:
                     board = board_of(run, self.runs)
                     if board != shown:
@@ -120,7 +120,7 @@ class ExperimentHandlers:
         run = self.runs.inquiries.find(key) if isinstance(key, str) else None
         if run is None:
             return None
-        self.runs.inquiries.watched(run)
+        self.runs.watched(run)
         return run.version
 
     def take_home(self, watched: Any) -> list[str]:
