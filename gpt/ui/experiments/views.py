@@ -12,7 +12,9 @@ from gpt.runs.scheduler import Runs
 from gpt.runs.states import RunState
 from gpt.ui.components.experiment_board import experiment_board_value
 
-_GONE = "What was asked for here is no longer remembered. Its settings are: run it again."
+_GONE = "The server has forgotten this result, but its settings are here: run it again."
+
+_ENOUGH_TO_GUESS = 0.08  # of an experiment, whose first steps take longer than the others
 
 
 def question_view(name: str) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def status_of(run: ExperimentRun, runs: Runs) -> str:
         return f"In line: {others} before it{when}."
     if run.state is RunState.RUNNING:
         left = run.seconds_left(None)
-        when = f" · about {_in_words(left)} left" if left is not None and run.share >= 0.02 else ""
+        when = f" · about {_in_words(left)} left" if left is not None and run.share >= _ENOUGH_TO_GUESS else ""
         doing = run.doing[:1].upper() + run.doing[1:]
         return f"{doing}{when}."
     if run.state is RunState.DONE:
