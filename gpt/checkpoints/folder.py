@@ -20,7 +20,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,45 +30,37 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gpt.checkpoints.card import card_text
-from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_bytes, read_json, read_tensors
+from gpt.checkpoints.files import CheckpointError, check_tensors, list_tensors, read_tensors
 from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.quantization import dequantize, quantize, quantized_kinds
+from gpt.checkpoints.record import (
+    Record,
+    config_and_tokenizer,
+    config_of,
+    description_of,
+    record_of,
+    train_config_of,
+)
 from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, read_save, snapshot_name, write_save
 from gpt.costs.formulas import parameter_count
-from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
+from gpt.data.tokenizer import Tokenizer, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
 from gpt.model.gpt2 import GPT2
-from gpt.training.recipes import TrainConfig, training_config
+from gpt.training.recipes import TrainConfig
 from gpt.training.state import TrainEvent, TrainingState
 
 _Kinds = Mapping[str, tuple[Sequence[str], Sequence[int]]]  # of tensors by name: the types allowed, the shape
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class Checkpoint(Record):
     """A model with all that was saved beside it.
 
     Attributes:
         model: with the weights loaded, in evaluation mode.
-        tokenizer: its vocabulary.
-        config: the model's configuration.
-        history: training events, oldest first; empty if none were saved.
-        train_config: how it was trained, or None.
-        corpus: {"name", "sha256", ...} of what it learned from; empty if unknown.
-        begins_from: {"name", "sha256"} of the weights it began from; empty if they were new.
-        result: what was measured of the finished model, as `measured_result` gives it; else empty.
-        snapshot_steps: the steps for which `load_snapshot` has weights.
     """
 
-    model: GPT2
-    tokenizer: Tokenizer
-    config: GPTConfig
-    history: tuple[TrainEvent, ...] = ()
-    train_config: TrainConfig | None = None
-    corpus: Mapping[str, Any] = field(default_factory=dict)
-    begins_from: Mapping[str, Any] = field(default_factory=dict)
-    result: Mapping[str, Any] = field(default_factory=dict)
-    snapshot_steps: tuple[int, ...] = ()
+    model: GPT2 = field(kw_only=True)
 
 
 # --- Saving ---------------------------------------------------------------------------------------------------------
@@ -176,7 +168,12 @@ def load_model(folder: str | Path) -> tuple[GPT2, Tokenizer]:
     Raises:
         CheckpointError: as `load_checkpoint`.
     """
-    return read_save(Path(folder), lambda save: _read_model(save, _read_description(save)))
+
+    def read(save: Save) -> tuple[GPT2, Tokenizer]:
+        config, tokenizer = config_and_tokenizer(save, description_of(save))
+        return _read_model(save, config), tokenizer
+
+    return read_save(Path(folder), read)
 
 
 def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
@@ -187,7 +184,7 @@ def load_snapshot(folder: str | Path, step: int) -> dict[str, Tensor]:
     """
 
     def read(save: Save) -> dict[str, Tensor]:
-        config = _from_json("model", GPTConfig, _read_description(save).get("model"), save.folder)
+        config = config_of(save, description_of(save))
         if step not in save.snapshot_steps:
             raise CheckpointError(f"there is no snapshot of step {step}; there are {list(save.snapshot_steps)}")
         return dequantize(_read_weights(save.path(snapshot_name(step)), config, quantized_kinds))
@@ -231,7 +228,7 @@ def state_from(folder: Path, progress: Mapping[str, Any], tensors: Mapping[str, 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What config.json says, nothing checked but its format; raises CheckpointError if it is not a checkpoint's."""
-    return read_save(folder, _read_description)
+    return read_save(folder, description_of)
 
 
 def settings_as_begun(folder: str | Path, settings: TrainConfig) -> TrainConfig:
@@ -242,7 +239,7 @@ def settings_as_begun(folder: str | Path, settings: TrainConfig) -> TrainConfig:
     Raises:
         CheckpointError: what is there does not say how it was trained, or is damaged.
     """
-    begun = read_save(Path(folder), _read_train_config) if holds_checkpoint(folder) else None
+    begun = read_save(Path(folder), train_config_of) if holds_checkpoint(folder) else None
     multiple = (begun or settings).feed_forward_rate_multiple
     return replace(settings, feed_forward_rate_multiple=multiple)
 
@@ -250,49 +247,18 @@ def settings_as_begun(folder: str | Path, settings: TrainConfig) -> TrainConfig:
 # --- The files of a save --------------------------------------------------------------------------------------------
 
 
-def _read_description(save: Save) -> dict[str, Any]:
-    folder = save.folder
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no checkpoint folder {str(folder)!r}; `python -m gpt train --out` makes one")
-    description = read_json(save.path("config.json"), None)
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {FORMAT} checkpoint")
-    return description
-
-
-def _read_train_config(save: Save) -> TrainConfig | None:
-    training = _read_description(save).get("training")
-    return None if training is None else _from_json("training", training_config, training, save.folder)
-
-
 def _read_checkpoint(save: Save) -> Checkpoint:
-    description = _read_description(save)
-    corpus, begins_from, result = (description.get(name) for name in ("corpus", "begins_from", "result"))
-    model, tokenizer = _read_model(save, description)
-    return Checkpoint(
-        model=model,
-        tokenizer=tokenizer,
-        config=model.config,
-        history=_read_history(save.path("history.jsonl")),
-        train_config=_read_train_config(save),
-        corpus=corpus if isinstance(corpus, dict) else {},
-        begins_from=begins_from if isinstance(begins_from, dict) else {},
-        result=result if isinstance(result, dict) else {},
-        snapshot_steps=save.snapshot_steps,
-    )
+    description = description_of(save)
+    record = record_of(save, description)
+    values = {one.name: getattr(record, one.name) for one in fields(Record)}
+    return Checkpoint(**values, model=_read_model(save, record.config))
 
 
-def _read_model(save: Save, description: Mapping[str, Any]) -> tuple[GPT2, Tokenizer]:
-    config = _from_json("model", GPTConfig, description.get("model"), save.folder)
-    tokenizer = _read_tokenizer(save.path("tokenizer.json"))
-    if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(
-            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
-        )
+def _read_model(save: Save, config: GPTConfig) -> GPT2:
     weights = _read_weights(save.path("model.safetensors"), config, _weight_kinds)
     model = GPT2.from_config(config).eval()
     model.load_weights(weights)
-    return model, tokenizer
+    return model
 
 
 def _weight_kinds(shapes: Mapping[str, Sequence[int]]) -> _Kinds:
@@ -300,7 +266,7 @@ def _weight_kinds(shapes: Mapping[str, Sequence[int]]) -> _Kinds:
 
 
 def _read_progress(save: Save) -> dict[str, Any]:
-    progress = _read_description(save).get("progress") or {}
+    progress = description_of(save).get("progress") or {}
     if not isinstance(progress, dict):
         raise _not_a_state(save.folder)
     return progress
@@ -332,24 +298,6 @@ def _shapes(config: GPTConfig) -> dict[str, torch.Size]:
         return {name: parameter.shape for name, parameter in GPT2.from_config(config).named_parameters()}
 
 
-def _from_json(name: str, kind: Callable[..., Any], values: Any, folder: Path) -> Any:
-    """What config.json says under a name, refused if a field is missing, unknown or not allowed."""
-    if not isinstance(values, dict):
-        raise CheckpointError(f"config.json in {folder} lacks the fields of {name!r}")
-    try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"config.json in {folder} is not sound: {error}") from None
-
-
-def _read_tokenizer(path: Path) -> Tokenizer:
-    content = read_json(path, None)
-    try:
-        return tokenizer_from_json(content)
-    except ValueError as error:
-        raise CheckpointError(f"{path.name} is not sound: {error}") from None
-
-
 def _read_weights(
     path: Path, config: GPTConfig, kinds: Callable[[Mapping[str, Sequence[int]]], _Kinds]
 ) -> dict[str, Tensor]:
@@ -368,30 +316,3 @@ def _read_weights(
         raise CheckpointError(f"config.json asks for more weights than {path.name} has bytes")
     check_tensors(path.name, listed, kinds(_shapes(config)))
     return read_tensors(path)
-
-
-def _read_history(path: Path) -> tuple[TrainEvent, ...]:
-    if not path.is_file():
-        return ()
-    try:
-        return tuple(_event(json.loads(line)) for line in _lines(read_bytes(path)))
-    except (ValueError, TypeError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path.name} is damaged; it should hold one training event a line") from None
-
-
-def _event(values: dict[str, Any]) -> TrainEvent:
-    """An event from its JSON object; raises TypeError if a field is missing, unknown or of another type."""
-    event = TrainEvent(**values)
-    for field_ in fields(TrainEvent):
-        value = getattr(event, field_.name)
-        allowed = {"int": (int,), "float": (int, float), "str": (str,)}[str(field_.type).partition(" ")[0]]
-        is_missing = value is None and "None" in str(field_.type)
-        if not is_missing and (isinstance(value, bool) or not isinstance(value, allowed)):
-            raise TypeError(f"{field_.name} is {value!r}")
-    return event
-
-
-def _lines(content: bytes) -> Iterable[str]:
-    return (line for line in content.decode("utf-8").split("\n") if line)

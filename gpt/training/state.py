@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # a history is read, and drawn, without PyTorch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

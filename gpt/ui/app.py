@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from gpt.checkpoints.listing import TRAINED_MODELS
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, MOST_THREADS, Limits
@@ -21,6 +24,7 @@ from gpt.ui import address
 from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
+from gpt.ui.components import SCRIPTS, module_text, modules_of
 from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
@@ -32,6 +36,7 @@ from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
+_FIRST_COMPONENTS = ("loss_chart", "run_panel", "diagnostics")  # what there is to see when the page opens
 _STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 
@@ -110,11 +115,12 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
         show_error=False,  # what is not meant for visitors stays in the log
         max_file_size=LARGEST_UPLOAD,
         ssr_mode=False,
-        app_kwargs={"middleware": door.middleware(hosts), "openapi_url": None},
+        app_kwargs={"middleware": door.middleware(hosts, _first_scripts()), "openapi_url": None},
         **options,
     )
     door.stand_before(demo)
     add_status_page(demo, runs)
+    demo.app.router.routes.insert(0, Route(f"/{SCRIPTS}/{{name}}", _script))
     archive = _archive(demo.server_port) if keeps_runs else None
     runs.warm_up(archive)
     if not returns_at_once:
@@ -125,6 +131,18 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
         logging.getLogger("uvicorn.error").disabled = True  # nor does anyone want to read that they were cut off
         demo.close(verbose=False)
     return shown
+
+
+def _first_scripts() -> list[str]:
+    return [f"{SCRIPTS}/{name}" for name in modules_of(_FIRST_COMPONENTS)]
+
+
+async def _script(request: Request) -> Response:
+    """A component's script: one of those made here, by its name."""
+    text = module_text(request.path_params["name"])
+    if text is None:
+        return PlainTextResponse("There is no such script; reload the page.", 404)
+    return Response(text, media_type="text/javascript")
 
 
 def _archive(port: int) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from gpt.checkpoints.listing import list_checkpoints, snapshot_steps
+from gpt.checkpoints.record import Record, read_record
 from gpt.costs.formulas import parameter_count
 from gpt.data.tokenizer import Tokenizer
 from gpt.model.config import VARIANTS, GPTConfig, variant_name
@@ -20,6 +21,7 @@ from gpt.runs.limits import LARGEST_UPLOAD, MOST_COMPARED, MOST_UPLOADS
 from gpt.runs.request import NotYourText
 from gpt.runs.run import InitialWeights, Member, Run
 from gpt.runs.scheduler import Runs
+from gpt.training.state import best_event
 from gpt.ui.door.visitors import Visitors
 from gpt.ui.limiter import COMPUTING
 
@@ -96,10 +98,12 @@ class Catalogue:
         names = list_checkpoints(folder)
         self.shipped = sorted(names, key=lambda name: [*VARIANTS, name].index(name))  # gpt2 first, the rest after it
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._records: dict[str, Record] = {}
         self._uploads: OrderedDict[str, ReadyModel] = OrderedDict()
         self._original: ReadyModel | None = None
         self._in_use: WeakValueDictionary[tuple[str, ...], ReadyModel] = WeakValueDictionary()
         self._lock = threading.Lock()
+        self._records_lock = threading.Lock()  # of its own: records do not wait for weights
 
     def choices(self, seen: Any, *, snapshots: bool = True) -> list[tuple[str, str]]:
         """(what the page shows, name) of every model that a visitor can choose.
@@ -157,7 +161,7 @@ class Catalogue:
     def _config(self, name: str) -> GPTConfig:
         shipped, trained = self._named_shipped(name), self._trained(name)
         if shipped is not None:
-            return self.checkpoint(shipped[0]).config
+            return self.record(shipped[0]).config
         return self.get(name).model.config if trained is None else trained[1].config
 
     def beginning(self, name: Any) -> Beginning:
@@ -190,7 +194,7 @@ class Catalogue:
         """The training steps at which a model can be looked at, `at_step`; empty if there are none to choose from."""
         shipped, trained = self._named_shipped(name), self._trained(name)
         if shipped is not None:
-            kept = self.checkpoint(shipped[0]).snapshot_steps
+            kept = self.record(shipped[0]).snapshot_steps
             return [*kept, self._shipped_best_step(shipped[0])] if kept else []
         return [] if trained is None else trained[1].kept_steps
 
@@ -219,9 +223,7 @@ class Catalogue:
         return (folder, None) if int(step) == self._shipped_best_step(folder) else None
 
     def _shipped_best_step(self, folder: str) -> int:
-        from gpt.training.state import best_event
-
-        best = best_event(self.checkpoint(folder).history)
+        best = best_event(self.record(folder).history)
         return 0 if best is None else best.step
 
     def _trained(self, name: Any) -> tuple[Run, Member, int | None] | None:
@@ -233,6 +235,13 @@ class Catalogue:
         if run is None or not _is_number(number, len(run.members)) or (step and not _is_number(step, 10**9)):
             return None
         return run, run.members[int(number)], int(step) if step else None
+
+    def record(self, name: str) -> Record:
+        """What a shipped checkpoint tells without its weights, read once; it does not wait for PyTorch."""
+        with self._records_lock:
+            if name not in self._records:
+                self._records[name] = read_record(self._folder / name)
+            return self._records[name]
 
     def checkpoint(self, name: str) -> Checkpoint:
         """A shipped checkpoint, loaded once."""

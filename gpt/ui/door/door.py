@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 from starlette.middleware import Middleware
 
@@ -9,6 +11,7 @@ from gpt.runs.limits import MOST_OF_ANY_OTHER, MOST_THREADS
 from gpt.runs.scheduler import Runs
 from gpt.ui.door.bodies import BoundedBodies
 from gpt.ui.door.connections import bound_connections
+from gpt.ui.door.delivery import Delivery
 from gpt.ui.door.files import Files, TidyUploads
 from gpt.ui.door.headers import SecurityHeaders
 from gpt.ui.door.hosts import Hosts, TrustedHosts
@@ -55,8 +58,13 @@ class Door:
             default_concurrency_limit=MOST_OF_ANY_OTHER,
         )
 
-    def middleware(self, hosts: Hosts) -> list[Middleware]:
-        """What a request comes through, the first one first."""
+    def middleware(self, hosts: Hosts, begins_with: Sequence[str]) -> list[Middleware]:
+        """What a request comes through, the first one first.
+
+        Args:
+            hosts: the names of the lab.
+            begins_with: scripts that the first screen needs.
+        """
         return [
             Middleware(SecurityHeaders),
             Middleware(Refusals),
@@ -65,6 +73,7 @@ class Door:
             Middleware(BoundedBodies),
             Middleware(TidyUploads, files=self.files),
             Middleware(PageRequests, pages=self.pages),
+            Middleware(Delivery, begins_with=begins_with),
         ]
 
     def stand_before(self, demo: gr.Blocks) -> None:

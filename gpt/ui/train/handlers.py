@@ -71,14 +71,14 @@ class TrainHandlers:
     def rejoin(self, secret: Any, seen: Any, request: gr.Request) -> tuple[Any, ...]:
         """On opening the page: watch the run named in the address (`?run=...`), or else the visitor's own.
 
-        With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel show how
-        the shipped models learned.
+        With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel go on
+        showing how the shipped models learned.
         """
         link = address.read(dict(request.query_params))
         run = self.runs.find(link.get("run", "")) or self.runs.under_way(self.visitors.recognise(secret))
         if run is None:
-            return gr.skip(), gr.skip(), *shipped_view(self.catalogue)
-        return *self._show(run, seen, hands_off=link.get("hands") == "off"), gr.skip(), gr.skip()
+            return gr.skip(), gr.skip()
+        return self._show(run, seen, hands_off=link.get("hands") == "off")
 
     def _show(self, run: Run, seen: Any, *, hands_off: bool = False) -> tuple[Any, ...]:
         keys = [key for key in seen if key != run.key] if isinstance(seen, list) else []
@@ -311,5 +311,5 @@ def _buttons(state: str, hands_off: bool) -> list[Any]:
 
 def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:
     """The chart and the panel before anything is trained: how the shipped models learned."""
-    checkpoints = {name: catalogue.checkpoint(name) for name in catalogue.shipped}
-    return shipped_chart(checkpoints), shipped_panel(checkpoints)
+    records = {name: catalogue.record(name) for name in catalogue.shipped}
+    return shipped_chart(records), shipped_panel(records)

@@ -15,7 +15,7 @@ from gpt.runs.scheduler import Runs
 from gpt.training.recipes import RECIPES
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.diagnostics import diagnostics
-from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
+from gpt.ui.components.loss_chart import loss_chart
 from gpt.ui.components.run_panel import run_panel
 from gpt.ui.components.text_files import text_files
 from gpt.ui.components.token_text import token_text
@@ -29,12 +29,11 @@ from gpt.ui.sizes import (
     TRAINED_CONTEXTS,
     TRAINED_WINDOW,
 )
-from gpt.ui.train.handlers import NEW_WEIGHTS, TrainHandlers
+from gpt.ui.train.handlers import NEW_WEIGHTS, TrainHandlers, shipped_view
 from gpt.ui.train.settings import OWN_TEXT, PRESETS, TOKENS, Preset, TrainSettings
 from gpt.ui.train.texts import preview_text, read_files
 from gpt.ui.turns import PRESSES, WATCHING
 
-_OPENING = "Fetching how the models that ship with the lab learned…"
 _NOTHING_TRAINED = "Press Train: gradient norms, right guesses and what the heads do will be drawn here."
 
 
@@ -86,7 +85,9 @@ def build_train_tab(
                 export = gr.Button("Prepare files to take home", size="sm")
                 files = gr.File(label="Chart, log, models, script", file_count="multiple", interactive=False)
         with gr.Column(elem_classes="picture"):
-            chart = loss_chart(loss_chart_value([], [], 1, _OPENING), elem_id="loss-chart", elem_classes="phone-1")
+            # They come with the page, so that the first curves wait for nothing else.
+            curves, learned = shipped_view(catalogue)
+            chart = loss_chart(curves, elem_id="loss-chart", elem_classes="phone-1")
             diagnostics(
                 {"empty": _NOTHING_TRAINED},
                 elem_id="diagnostics",
@@ -94,8 +95,7 @@ def build_train_tab(
                 server_functions=[news_of_run, head_scores],
             )
             panel = run_panel(
-                {"sentence": _OPENING, "is_error": False, "share": None, "run": "", "version": 0}
-                | {"models": [], "proof": []},
+                learned,
                 elem_id="run-panel",
                 elem_classes="phone-3",
                 server_functions=[still_watching, next_characters],
@@ -142,7 +142,7 @@ def build_train_tab(
             api_visibility="private",
             **quiet,
         )
-    page.load(handlers.rejoin, [secret, seen], [watched, seen, chart, panel], api_visibility="private", **quiet)
+    page.load(handlers.rejoin, [secret, seen], [watched, seen], api_visibility="private", **quiet)
 
 
 def _set_up(preset: Preset) -> tuple[Any, ...]:

@@ -7,20 +7,20 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpt.checkpoints.record import Record
 from gpt.costs.formulas import flops_per_token, parameter_count
 from gpt.data.tokenizer import CharTokenizer
 from gpt.model.config import GPTConfig, changes_from_gpt2, variant_name
 from gpt.runs.run import Member, Run
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import TrainConfig
+from gpt.training.state import TrainEvent, best_event
 from gpt.ui.catalogue import member_label
 from gpt.ui.components.loss_chart import loss_chart_value
 from gpt.ui.theme import variant_style
 
 if TYPE_CHECKING:
-    from gpt.checkpoints.folder import Checkpoint
     from gpt.data.corpus import Corpus
-    from gpt.training.state import TrainEvent
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
 _NOT_YOUR_TEXT = "What its models write is shown to those whose text or model it learns from."
@@ -71,32 +71,28 @@ def _mean_curve(curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return mean
 
 
-def shipped_chart(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+def shipped_chart(records: dict[str, Record]) -> dict[str, Any]:
     """The loss chart of the models that ship with the lab: what there is to see before anything is trained."""
     series = [
-        _curve(name, checkpoint.config, checkpoint.history, checkpoint.train_config)
-        for name, checkpoint in checkpoints.items()
-        if checkpoint.history and checkpoint.train_config is not None
+        _curve(name, record.config, record.history, record.train_config)
+        for name, record in records.items()
+        if record.history and record.train_config is not None
     ]
-    vocabularies = {checkpoint.config.vocab_size for checkpoint in checkpoints.values()}
+    vocabularies = {record.config.vocab_size for record in records.values()}
     lines = [_uniform(vocabularies.pop())] if len(vocabularies) == 1 else []
-    steps = [checkpoint.history[-1].step for checkpoint in checkpoints.values() if checkpoint.history]
-    units = {_tokens_per_character(checkpoint) for checkpoint in checkpoints.values()}
+    steps = [record.history[-1].step for record in records.values() if record.history]
+    units = {_tokens_per_character(record) for record in records.values()}
     return loss_chart_value(series, lines, max(steps, default=1), _EMPTY, units.pop() if len(units) == 1 else None)
 
 
-def _tokens_per_character(checkpoint: Checkpoint) -> float | None:
-    """Of the text that a checkpoint was tested on, which is not here: known where a token is a character."""
-    return 1.0 if isinstance(checkpoint.tokenizer, CharTokenizer) else None
+def _tokens_per_character(record: Record) -> float | None:
+    """Of the text that a model was tested on, which is not here: known where a token is a character."""
+    return 1.0 if isinstance(record.tokenizer, CharTokenizer) else None
 
 
-def shipped_panel(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+def shipped_panel(records: dict[str, Record]) -> dict[str, Any]:
     """The panel under `shipped_chart`."""
-    models = [
-        _model_view(name, checkpoint.config, checkpoint.history)
-        for name, checkpoint in checkpoints.items()
-        if checkpoint.history
-    ]
+    models = [_model_view(name, record.config, record.history) for name, record in records.items() if record.history]
     sentence = "How the models that ship with the lab learned. Press Train to watch your own." if models else _EMPTY
     value = {"sentence": sentence, "is_error": False, "share": None, "run": "", "version": 0}
     return value | {"models": models, "proof": []}
@@ -242,8 +238,6 @@ def _best_loss(histories: Sequence[Sequence[TrainEvent]], unit: float = 1.0) -> 
 
     Both are multiplied by `unit`, which takes them from nats per token to another unit.
     """
-    from gpt.training.state import best_event  # here, because the page is made before PyTorch is loaded
-
     best = [event for events in histories if (event := best_event(events)) is not None]
     if not best:
         return "–"
