@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from gpt import GPT2, GPTConfig, attention_mask
 from gpt.costs.formulas import flops_by_part, parameters_by_part
 from gpt.interpret import head_in_numbers
 from gpt.ui import components
-from gpt.ui.components import drawn_component
+from gpt.ui.components import drawn_component, module_text
 from gpt.ui.components.ablation import ablation
 from gpt.ui.components.attention_map import attention_map, pack_attention
 from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
@@ -72,16 +73,13 @@ def test_every_component_is_tested_here() -> None:
 def test_templates_hold_no_place_for_a_value(name: str) -> None:
     made = FACTORIES[name]()
     assert made.html_template == f'<div class="drawn {name.replace("_", "-")}"></div>'
-    for template in (made.html_template, made.css_template):
-        assert "${" not in template
-        assert "{{" not in template
+    assert not made.css_template
 
 
 @pytest.mark.parametrize("name", FACTORIES)
 def test_a_value_does_not_change_the_templates(name: str) -> None:
     empty, hostile = FACTORIES[name](), FACTORIES[name]({"empty": HOSTILE[0], "label": HOSTILE[1]})
     assert hostile.html_template == empty.html_template
-    assert hostile.css_template == empty.css_template
     assert hostile.js_on_load == empty.js_on_load
 
 
@@ -102,9 +100,18 @@ def test_scripts_are_short_enough_to_read(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
 
 
+def module_of(name: str) -> str:
+    """The text of the module that a component's script fetches."""
+    (module,) = re.findall(r'"drawn/([\w-]+\.js)"', FACTORIES[name]().js_on_load)
+    text = module_text(module)
+    assert text is not None
+    assert hashlib.sha256(text.encode()).hexdigest().startswith(module[:-3].rpartition("-")[2])  # so it may be kept
+    return text
+
+
 def scripts_of(name: str) -> list[Path]:
     """The files whose text a component's script is."""
-    script = FACTORIES[name]().js_on_load
+    script = module_of(name)
     return [path for path in FOLDER.rglob("*.js") if path.read_text(encoding="utf-8") in script]
 
 
@@ -113,6 +120,18 @@ def declared_in(script: str) -> list[str]:
     lists = re.findall(r"^(?:const|let) [\[{](.*?)[\]}] =", script, re.MULTILINE)
     single = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", script, re.MULTILINE)
     return single + [found for names in lists for found in re.findall(r"\w+", names)]
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_module_holds_the_component_s_style_and_its_events(name: str) -> None:
+    module, script = module_of(name), FACTORIES[name]().js_on_load
+    assert json.dumps((FOLDER / f"{name}.css").read_text(encoding="utf-8"))[1:-1] in module
+    events = set(re.findall(r'\btrigger\("(\w+)"', module))
+    assert all(f'"{event}"' in script for event in events)  # else Gradio has no such event
+
+
+def test_no_other_module_is_served() -> None:
+    assert module_text("../loss_chart.js") is None
 
 
 @pytest.mark.parametrize("name", FACTORIES)
