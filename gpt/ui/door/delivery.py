@@ -137,7 +137,7 @@ class Delivery:
             return self._compressed[key]
 
 
-def _let_go_of_oldest(kept: OrderedDict, size: int) -> None:  # type: ignore[type-arg]
+def _let_go_of_oldest(kept: OrderedDict, size: int) -> None:
     while size > _MOST_KEPT and len(kept) > 1:
         _, oldest = kept.popitem(last=False)
         size -= len(oldest.body if isinstance(oldest, _Answer) else oldest)
