@@ -1,4 +1,4 @@
-"""Which folders an installed package has: the library's, and the trained models below it. All else is in pyproject.toml."""
+"""Which folders an installed package has: the library's, and the trained models below it. The rest: pyproject.toml."""
 
 from setuptools import find_namespace_packages, setup
 

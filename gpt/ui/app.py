@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import html
 import logging
+import os
 import signal
 import threading
 import time
@@ -31,6 +32,8 @@ from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
+
+_log = logging.getLogger(__name__)
 
 _STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
@@ -130,7 +133,11 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
 def _archive(port: int) -> Path:
     import pooch  # slow to import, and the page is there by now
 
-    return Path(pooch.os_cache("gpt-lab"), "runs", str(port))
+    folder = Path(pooch.os_cache("gpt-lab"), "runs", str(port))
+    first = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(first, os.W_OK):
+        _log.warning("runs under way will end with this server: %s may not be written", first)
+    return folder
 
 
 def _wait_for_the_end(demo: gr.Blocks) -> None:

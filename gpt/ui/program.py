@@ -8,8 +8,10 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
+from gpt.terminal import sentence
 from gpt.ui.app import create_demo, launch
 from gpt.ui.listening import CannotListen
 from gpt.ui.zero_gpu import register_with_zero_gpu
@@ -43,14 +45,20 @@ def main(arguments: Sequence[str] | None = None, called: str | None = None) -> i
     logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("gpt").setLevel(logging.INFO)  # runs by their keys: no visitor's text, and nobody's name
     password = os.environ.pop(PASSWORD_VARIABLE, "")
+    shown: dict[str, Any] = {"limits": SPACE if "SPACE_ID" in os.environ else LAPTOP}
+    host, port = options.host, options.port
     if options.classroom:
-        limits, port = CLASSROOM, options.port or 7860
+        host, port = host or "0.0.0.0", port or 7860
         address = f"http://{own_address()}:{port}"
         print(f"Join at {address}\nStatus at {address}/status")
-        demo, host = create_demo(limits=limits, join_address=address), options.host or "0.0.0.0"
-    else:
-        limits, host, port = (SPACE if "SPACE_ID" in os.environ else LAPTOP), options.host, options.port
-        demo = create_demo(limits=limits)
+        shown = {"limits": CLASSROOM, "join_address": address}
+    try:
+        demo = create_demo(**shown)
+    except OSError as error:
+        parser.error(
+            f"there is no place for temporary files ({sentence(error)}); name a folder that may be written in the "
+            f"environment variable GRADIO_TEMP_DIR"
+        )
     try:
         launch(
             demo,

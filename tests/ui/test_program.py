@@ -1,4 +1,4 @@
-"""`python demo.py`: which limits, addresses and passwords its options mean."""
+"""`python demo.py`, and `gpt-lab demo`: which limits, addresses and passwords its options mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from served import serve
 
 from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
-from gpt.ui import program
+from gpt.ui import app, program
 from gpt.ui.listening import CannotListen
 
 
@@ -61,6 +61,26 @@ def test_what_cannot_listen_is_one_sentence(started, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         program.main()
     assert capsys.readouterr().err.endswith("demo.py: error: port 7899 is in use\n")
+
+
+def test_no_place_for_temporary_files_is_one_sentence(monkeypatch, capsys, tmp_path):
+    def refuse(**_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(program, "create_demo", refuse)
+    with pytest.raises(SystemExit, match="2"):
+        program.main([], called="gpt-lab demo")
+    said = f"gpt-lab demo: error: there is no place for temporary files ({tmp_path}: permission denied); name a folder"
+    assert said in capsys.readouterr().err
+
+
+def test_what_cannot_be_kept_is_said_at_the_start(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
+    assert app._archive(7899) == tmp_path / "gpt-lab" / "runs" / "7899"
+    assert not caplog.records
+    monkeypatch.setattr("os.access", lambda place, _: place != tmp_path)
+    app._archive(7899)
+    assert caplog.messages == [f"runs under way will end with this server: {tmp_path} may not be written"]
 
 
 def test_a_space_has_limits_for_strangers(started, monkeypatch):
