@@ -56,8 +56,8 @@ class Limits:
 
 LAPTOP = Limits()
 
-# Strangers share two slow cores: runs are shorter, so that the queue moves, and no address, which may be that of a whole
-# class or of one vandal, has more than half of the places.
+# Strangers share two slow cores: runs are shorter, so that the queue moves, and no address, be it a class's or a vandal's,
+# has more than half of the places.
 SPACE = Limits(
     most_models=4,
     most_steps=1500,
