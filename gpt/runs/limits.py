@@ -56,8 +56,8 @@ class Limits:
 
 LAPTOP = Limits()
 
-# Strangers share two slow cores: runs are shorter, so that the queue moves, and no address, be it a class's or a vandal's,
-# has more than half of the places.
+# Strangers share two slow cores: runs are shorter, so that the queue moves, and no address has more than half of the
+# places, be it that of a class or of a vandal.
 SPACE = Limits(
     most_models=4,
     most_steps=1500,
