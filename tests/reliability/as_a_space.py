@@ -211,7 +211,7 @@ def use(address: str, screenshots: Path | None) -> dict[str, str]:
         witness = Witness(page, address)
         visitor = Visitor(page, witness, "space", screenshots)
         page.goto(address)
-        for act in (opens, trains_without_network, trains, compares, looks, experiments, measures):
+        for act in (opens, trains_without_network, trains, compares, looks, measures, experiments):
             outcomes[act.__name__.replace("_", " ")] = outcome(act, visitor)
         outcomes["what the browser saw"] = "; ".join(witness.faults) or "no error, and no request to another host"
         browser.close()
