@@ -1,64 +1,12 @@
 """Open GPT Lab in the browser: `python demo.py`."""
 
-import argparse
-import hmac
-import logging
-import os
-import socket
+import sys
 
-from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
-from gpt.ui.app import create_demo, launch
-from gpt.ui.listening import CannotListen
-
-PASSWORD_VARIABLE = "GPT_LAB_PASSWORD"
-
-
-def main() -> None:
-    """Read the options and show the page until it is stopped."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--host", help="address to listen on; 0.0.0.0 lets other machines in (default: this machine)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
-    parser.add_argument("--share", action="store_true", help="also make a public link, through Gradio's servers")
-    parser.add_argument(
-        "--classroom",
-        action="store_true",
-        help="let a class on the same network in: listens on all addresses, keeps runs small, shows where to join; "
-        f"with a password in the environment variable {PASSWORD_VARIABLE}, only those who know it (any user name)",
-    )
-    options = parser.parse_args()
-    logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("gpt").setLevel(logging.INFO)  # runs by their keys: no visitor's text, and nobody's name
-    password = os.environ.pop(PASSWORD_VARIABLE, "")
-    if options.classroom:
-        limits, port = CLASSROOM, options.port or 7860
-        address = f"http://{own_address()}:{port}"
-        print(f"Join at {address}\nStatus at {address}/status")
-        demo, host = create_demo(limits=limits, join_address=address), options.host or "0.0.0.0"
-    else:
-        limits, host, port = (SPACE if "SPACE_ID" in os.environ else LAPTOP), options.host, options.port
-        demo = create_demo(limits=limits)
-    try:
-        launch(
-            demo,
-            server_name=host,
-            server_port=port,
-            share=options.share,
-            keeps_runs=True,
-            auth=(lambda _, given: hmac.compare_digest(given.encode(), password.encode())) if password else None,
-        )
-    except CannotListen as error:
-        parser.error(str(error))
-
-
-def own_address() -> str:
-    """The address of this machine on the local network, as far as it can tell; nothing is sent to find out."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # an address kept for documentation: the system only picks a way to it
-            return str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
-
+try:
+    from gpt.ui.program import main
+except ImportError as error:  # an older Python, which stops at the same place, or an installation that is not complete
+    remedy = "; `pip install -r requirements.txt -c constraints.txt` installs what is missing"
+    sys.exit("GPT Lab cannot start: {}{}".format(error, remedy if sys.version_info >= (3, 10) else ""))
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

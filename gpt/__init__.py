@@ -4,14 +4,21 @@ Its chapters, from the lowest up: `model`, `data`, `costs`, `generation`, `train
 `figures`, `runs`, `ui`; and beside them `bench`, which measures them.
 """
 
+import sys
 from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"  # the one place of it
+
+if sys.version_info < (3, 10):  # noqa: UP036 - said here, as an older Python cannot even read what follows
+    _needs = "GPT Lab needs Python 3.10 or newer, and this is Python %d.%d" % sys.version_info[:2]  # noqa: UP031
+    raise SystemExit(_needs) if sys.argv[:1] == ["-m"] else ImportError(_needs)
 
 from gpt.lazy import face
 
 if TYPE_CHECKING:
     from gpt.checkpoints.files import CheckpointError
     from gpt.checkpoints.folder import Checkpoint, load_checkpoint, save_checkpoint
-    from gpt.checkpoints.listing import list_checkpoints
+    from gpt.checkpoints.listing import TRAINED_MODELS, list_checkpoints
     from gpt.checkpoints.pretrained import PretrainedUnavailable, load_pretrained
     from gpt.checkpoints.upload import load_checkpoint_zip
     from gpt.data.corpora import CORPORA, CorpusUnavailable, load_corpus

@@ -1,4 +1,7 @@
-"""The command line: `python -m gpt train`, `generate`, `prepare`, `experiment`, `bench`, `reproduce` and `verify`."""
+"""The command line: `python -m gpt train`, `generate`, `prepare`, `experiment`, `bench`, `reproduce`, `verify`, `demo`.
+
+Where it is installed, it is also called `gpt-lab`.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
+from gpt import __version__
 from gpt.bench import BENCHMARKS
 from gpt.checkpoints.folder import read_description
-from gpt.checkpoints.listing import holds_checkpoint
+from gpt.checkpoints.listing import holds_checkpoint, place_of
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
 from gpt.checkpoints.train_program import run_training
@@ -39,6 +44,8 @@ from gpt.training.trainer import TrainingDiverged
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. What a person can set right ends in one sentence and status 2."""
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["demo"]:
+        return _demo(given[1:])
     options = _parser().parse_args(given, argparse.Namespace(given=given))
     try:
         return options.command(options) or 0
@@ -58,12 +65,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m gpt", description="Train small GPTs, and let them write.")
-    names = "{train,generate,prepare,experiment,bench,reproduce,verify}"
+    parser = argparse.ArgumentParser(prog=_called(), description="Train small GPTs, and let them write.")
+    parser.add_argument("--version", action="version", version=f"GPT Lab {__version__}")
+    names = "{train,generate,prepare,experiment,bench,reproduce,verify,demo}"
     commands = parser.add_subparsers(title="commands", required=True, metavar=names)
     for add in (_add_train, _add_generate, _add_prepare, _add_experiment, _add_bench, _add_reproduce, _add_verify):
         add(commands)
+    commands.add_parser("demo", add_help=False, help="open the page in the browser")  # `main` hands it on whole
     return parser
+
+
+def _called() -> str:
+    """What a person types to run this."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "gpt-lab" else "python -m gpt"
 
 
 def _subcommand(
@@ -171,7 +186,8 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     generate.add_argument(
         "--model",
         required=True,
-        help=f"checkpoint folder or its zip file, or one of original GPT-2, or one to fetch: {', '.join(PRETRAINED)}",
+        help="checkpoint folder or its zip file, one that ships, such as shipped/gpt2, a folder of original GPT-2, or "
+        f"one to fetch: {', '.join(PRETRAINED)}",
     )
     generate.add_argument("--prompt", help="text to continue (default: a line break)")
     generate.add_argument("--max-new-tokens", type=int, default=300, help="tokens to write")
@@ -237,7 +253,9 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     verify = _subcommand(
         commands, _verify, "Compare the cards of trained models with their weights: checksums, loss and samples."
     )
-    verify.add_argument("folders", nargs="+", type=Path, metavar="folder", help="checkpoint folder")
+    verify.add_argument(
+        "folders", nargs="+", metavar="folder", help="checkpoint folder, or one that ships: shipped/gpt2"
+    )
 
 
 # --- train ----------------------------------------------------------------------------------------------------------
@@ -336,7 +354,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> None:
     wrong = 0
-    for folder in options.folders:
+    for folder in map(place_of, options.folders):
         print(folder, flush=True)
         for finding in findings(folder, corpus_of(folder)):
             verdict = {True: "right", False: "WRONG", None: "not compared"}[finding.is_right]
@@ -346,7 +364,21 @@ def _verify(options: argparse.Namespace) -> None:
         raise ValueError(f"{wrong} things are not as the cards say; train these models again, or correct their cards")
 
 
-if __name__ == "__main__":
+# --- demo -----------------------------------------------------------------------------------------------------------
+
+
+def _demo(arguments: list[str]) -> int:
+    from gpt.ui.program import main as open_page  # the page, and Gradio with it, for this command alone
+
+    return open_page(arguments, called=f"{_called()} demo")
+
+
+def program() -> NoReturn:
+    """Run the command line as a program, from whose output anything may hang, and end."""
     status = as_program(main)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: Ctrl-C while Python ends has no traceback
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    program()

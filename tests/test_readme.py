@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from gpt import load_checkpoint
 from gpt.checkpoints.shipped import SHIPPED
@@ -48,12 +49,37 @@ def test_commands_are_commands() -> None:
             assert all(option in told for option in re.findall(r"--[a-z-]+", arguments))
 
 
+def _named(text: str) -> dict[str, list[str]]:
+    """The versions that each requirement of a file asks for, one for each kind of Python it tells apart."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line and line[0] not in "#-":
+            name, wanted = re.match(r"([\w-]+)([^;]*)", line).groups()  # type: ignore[union-attr]
+            found.setdefault(name, []).append(wanted.strip())
+    return found
+
+
 def test_front_matter_names_the_pins() -> None:
     front_matter = README.split("---")[1]
-    (pinned,) = re.findall(r"^gradio==(\S+)$", REQUIREMENTS, flags=re.MULTILINE)
-    assert f"sdk_version: {pinned}" in front_matter
+    (pinned,) = _named(REQUIREMENTS)["gradio"]
+    assert f"sdk_version: {pinned.removeprefix('==')}\n" in front_matter
+    assert re.search(r'^python_version: "(3.10|3.12)"$', front_matter, flags=re.MULTILINE)  # what ZeroGPU has
     assert "app_file: demo.py" in front_matter
     assert len(re.search(r"short_description: (.*)", front_matter)[1]) <= 60  # type: ignore[index]
+
+
+def test_constraints_pin_every_requirement_within_its_range() -> None:
+    wanted, pinned = _named(REQUIREMENTS), _named((PROJECT / "constraints.txt").read_text(encoding="utf-8"))
+    assert pinned.keys() == wanted.keys()
+    for name, versions in pinned.items():
+        for version in versions:
+            assert re.fullmatch(r"==[\d.]+", version), (name, version)
+            assert SpecifierSet(wanted[name][0]).contains(version.removeprefix("==")), (name, version)
+
+
+@pytest.mark.parametrize("requirements", ["requirements.txt", "tests/requirements.txt"])
+def test_the_first_commands_install_what_is_pinned(requirements: str) -> None:
+    assert f"pip install -r {requirements} -c constraints.txt && python" in README
 
 
 def test_file_tree_is_the_folder() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +19,23 @@ DEVICES = {
         "has_touch": True,
     },
 }
+
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+
+
+def find_chromium() -> str | None:
+    """The browser to drive: the one that GPT_LAB_CHROMIUM names, or one that is installed."""
+    named = os.environ.get("GPT_LAB_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 PATIENCE = 30_000  # milliseconds until a wait is given up; nothing here takes as long to change

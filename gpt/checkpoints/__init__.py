@@ -7,7 +7,7 @@ from gpt.lazy import face
 if TYPE_CHECKING:
     from gpt.checkpoints.files import CheckpointError
     from gpt.checkpoints.folder import Checkpoint, load_checkpoint, load_snapshot, save_checkpoint
-    from gpt.checkpoints.listing import list_checkpoints
+    from gpt.checkpoints.listing import TRAINED_MODELS, list_checkpoints
     from gpt.checkpoints.pretrained import PretrainedUnavailable, load_pretrained
     from gpt.checkpoints.upload import load_checkpoint_zip
 

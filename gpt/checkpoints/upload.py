@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.checkpoints.folder import Checkpoint, load_checkpoint, load_model
+from gpt.checkpoints.listing import place_of
 from gpt.data.tokenizer import Tokenizer
 from gpt.model.gpt2 import GPT2
 
@@ -88,12 +89,12 @@ def load_checkpoint_zip(content: bytes, *, largest: int = _LARGEST_ZIP) -> Check
 
 
 def open_model(place: str | Path) -> tuple[GPT2, Tokenizer]:
-    """The model and the tokenizer of a checkpoint folder, or of the zip file of one, as the page gives it to take home.
+    """The model and the tokenizer of a checkpoint: a folder, the zip file of one, or one that ships, as shipped/gpt2.
 
     Raises:
-        CheckpointError: it is neither, or not sound.
+        CheckpointError: it is none of these, or not sound.
     """
-    place = Path(place)
+    place = place_of(place)
     if place.suffix.lower() != ".zip" or not place.is_file():
         return load_model(place)
     with open(place, "rb") as file:

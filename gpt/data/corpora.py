@@ -122,16 +122,23 @@ def _tiny_shakespeare() -> str:
 def _fetch_tiny_shakespeare() -> Path:
     import pooch  # only where something is fetched
 
+    cache = pooch.os_cache("gpt-lab")
     try:
         return Path(
             pooch.retrieve(
                 _SHAKESPEARE_URL,
                 known_hash=f"sha256:{_SHAKESPEARE_SHA256}",
                 fname="tinyshakespeare.txt",
-                path=pooch.os_cache("gpt-lab"),
+                path=cache,
                 downloader=pooch.HTTPDownloader(progressbar=True, timeout=20),
             )
         )
+    except PermissionError as error:
+        raise CorpusUnavailable(
+            f"Tiny Shakespeare cannot be kept in {cache}, where this user may not write; make that folder writable, or "
+            f"name another one for all caches in the environment variable XDG_CACHE_HOME (Linux), or put the file in a "
+            f"folder as tinyshakespeare/input.txt and name the folder in {DATA_FOLDER_VARIABLE}"
+        ) from error
     except (OSError, ValueError) as error:  # no network, an error from the server, a wrong checksum
         raise CorpusUnavailable(
             f"Tiny Shakespeare could not be fetched ({type(error).__name__}); use the corpus python-docs, which needs "

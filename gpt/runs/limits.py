@@ -56,8 +56,16 @@ class Limits:
 
 LAPTOP = Limits()
 
-# Strangers share two slow cores: runs are shorter, so that the queue moves.
-SPACE = Limits(most_models=4, most_steps=1500, most_seconds=600.0, most_tokens_per_step=8192)
+# Strangers share two slow cores: runs are shorter, so that the queue moves, and no address has more than half of the
+# places, be it that of a class or of a vandal.
+SPACE = Limits(
+    most_models=4,
+    most_steps=1500,
+    most_seconds=600.0,
+    most_tokens_per_step=8192,
+    most_waiting_of_address=20,
+    pages_of_address=60,
+)
 
 # Thirty people press Train in the same minute: runs are small and soon over, and everyone finds a place in the queue.
 CLASSROOM = Limits(

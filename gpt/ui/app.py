@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import html
 import logging
+import os
 import signal
 import threading
 import time
@@ -37,6 +38,8 @@ from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
 _FIRST_COMPONENTS = ("loss_chart", "run_panel", "diagnostics")  # what there is to see when the page opens
+_log = logging.getLogger(__name__)
+
 _STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 
@@ -148,7 +151,11 @@ async def _script(request: Request) -> Response:
 def _archive(port: int) -> Path:
     import pooch  # slow to import, and the page is there by now
 
-    return Path(pooch.os_cache("gpt-lab"), "runs", str(port))
+    folder = Path(pooch.os_cache("gpt-lab"), "runs", str(port))
+    first = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(first, os.W_OK):
+        _log.warning("runs under way will end with this server: %s may not be written", first)
+    return folder
 
 
 def _wait_for_the_end(demo: gr.Blocks) -> None:

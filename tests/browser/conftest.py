@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from served import serve
+from visitor import FLAGS, find_chromium
 
 from gpt.ui.app import create_demo
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
-
-
-def find_chromium() -> str | None:
-    """The browser to drive: the one that GPT_LAB_CHROMIUM names, or one that is installed."""
-    named = os.environ.get("GPT_LAB_CHROMIUM")
-    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")  # not longer: Playwright keeps an event loop running in this thread meanwhile

@@ -24,6 +24,7 @@ from gpt import (
 from gpt.__main__ import main
 from gpt.checkpoints.card import measured_result
 from gpt.checkpoints.folder import load_snapshot
+from gpt.checkpoints.listing import TRAINED_MODELS, place_of
 from gpt.checkpoints.shipped import SHIPPED, findings, training_arguments
 from gpt.model.config import variant_name
 from gpt.training.recipes import RECIPES, TrainConfig
@@ -249,3 +250,13 @@ def test_reproduce_goes_on_and_skips_what_is_finished(tmp_path, monkeypatch, tin
 def test_only_models_that_ship_are_reproduced(capsys):
     assert main(["reproduce", "gpt5"]) == 2
     assert "no model 'gpt5' ships; choose from gpt2, rotary" in capsys.readouterr().err
+
+
+def test_a_model_that_ships_has_a_short_name(tmp_path, monkeypatch):
+    assert place_of("shipped/rotary") == TRAINED_MODELS / "rotary"
+    assert place_of(tmp_path / "shipped" / "rotary") == tmp_path / "shipped" / "rotary"
+    with pytest.raises(CheckpointError, match="no model 'none' ships; choose from gpt2, "):
+        place_of("shipped/none")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shipped" / "rotary").mkdir(parents=True)  # a folder of one's own goes first
+    assert place_of("shipped/rotary") == Path("shipped/rotary")

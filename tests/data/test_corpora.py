@@ -136,6 +136,19 @@ def test_a_failed_fetch_says_so_and_what_to_do(tmp_path, monkeypatch, error):
         load_corpus("shakespeare")
 
 
+def test_a_cache_that_may_not_be_written_is_named(tmp_path, monkeypatch):
+    pooch = pytest.importorskip("pooch")
+
+    def fail(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pooch, "retrieve", fail)
+    monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path / "locked")
+    monkeypatch.delenv("GPT_LAB_DATA", raising=False)
+    with pytest.raises(CorpusUnavailable, match=r"cannot be kept in .*locked, where this user may not write; make"):
+        load_corpus("shakespeare")
+
+
 def test_a_fetch_names_the_checksum_and_asks_for_the_published_file(tmp_path, monkeypatch):
     pooch = pytest.importorskip("pooch")
     asked = {}

@@ -19,8 +19,8 @@ from playwright.sync_api import Page, Request, sync_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from browser.conftest import FLAGS, find_chromium
 from served import serve
+from visitor import FLAGS, find_chromium
 
 from gpt import GPT2, CharTokenizer, save_checkpoint
 from gpt.model.config import make_config
