@@ -1,7 +1,7 @@
 """Checkpoint folders: a trained model as a few files that people and programs can read, and none that runs code.
 
     config.json                  the model's configuration, how it was trained, on what, and what came of it
-    tokenizer.json               the vocabulary
+    vocabulary.json              the vocabulary
     model.safetensors            the weights of the best evaluation
     history.jsonl                one training event a line
     README.md                    a card that says all this in words
@@ -35,7 +35,7 @@ from gpt.checkpoints.listing import holds_checkpoint
 from gpt.checkpoints.quantization import dequantize, quantize, quantized_kinds
 from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, read_save, snapshot_name, write_save
 from gpt.costs.formulas import parameter_count
-from gpt.data.tokenizer import Tokenizer, tokenizer_from_json, tokenizer_to_json
+from gpt.data.tokenizer import VOCABULARY_FILE, Tokenizer, tokenizer_from_json, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
 from gpt.model.gpt2 import GPT2
 from gpt.training.recipes import TrainConfig, training_config
@@ -130,7 +130,7 @@ def save_checkpoint(
     }
     files: dict[str, bytes] = {
         "config.json": _to_json(description, indent=2),
-        "tokenizer.json": _to_json(tokenizer_to_json(tokenizer)),
+        VOCABULARY_FILE: _to_json(tokenizer_to_json(tokenizer)),
         "model.safetensors": weights,
         "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
         "README.md": card_text(_title(folder), description, history).encode("utf-8"),
@@ -255,6 +255,9 @@ def _read_description(save: Save) -> dict[str, Any]:
     if not folder.is_dir():
         raise CheckpointError(f"there is no checkpoint folder {str(folder)!r}; `python -m gpt train --out` makes one")
     description = read_json(save.path("config.json"), None)
+    if isinstance(description, dict) and "model_type" in description:
+        other = "is of a model in the layout of transformers, and not of a checkpoint; open its folder with"
+        raise CheckpointError(f"{folder / 'config.json'} {other} load_pretrained or `python -m gpt generate --model`")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {FORMAT} checkpoint")
     return description
@@ -284,11 +287,10 @@ def _read_checkpoint(save: Save) -> Checkpoint:
 
 def _read_model(save: Save, description: Mapping[str, Any]) -> tuple[GPT2, Tokenizer]:
     config = _from_json("model", GPTConfig, description.get("model"), save.folder)
-    tokenizer = _read_tokenizer(save.path("tokenizer.json"))
+    tokenizer = _read_tokenizer(save.vocabulary)
     if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(
-            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
-        )
+        found = f"{save.vocabulary.name} has {tokenizer.vocab_size} tokens"
+        raise CheckpointError(f"{found} and config.json says {config.vocab_size}")
     weights = _read_weights(save.path("model.safetensors"), config, _weight_kinds)
     model = GPT2.from_config(config).eval()
     model.load_weights(weights)
