@@ -27,7 +27,7 @@ from typing import TypeVar
 
 from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.data.tokenizer import OLD_VOCABULARY_FILE, VOCABULARY_FILE
-from gpt.folders import flush_folder, is_vacant, move, remove, writer_of
+from gpt.folders import flush_folder, is_vacant, move, remove, write_to_disk, writer_of
 
 FORMAT = "gpt-lab-1"  # what config.json calls it
 
@@ -193,9 +193,9 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         os.mkdir(saving)
         for name, content in files.items():
-            _write(saving / name, content)
+            write_to_disk(saving / name, content)
         record = {"save": secrets.token_hex(8), "files": list(files)}  # so that no two records are the same
-        _write(saving / f"{_RECORD}.new", json.dumps(record).encode("utf-8"))
+        write_to_disk(saving / f"{_RECORD}.new", json.dumps(record).encode("utf-8"))
         flush_folder(saving)
         flush_folder(folder)
         move(saving / f"{_RECORD}.new", saving / _RECORD)
@@ -232,13 +232,6 @@ def _finish(folder: Path) -> None:
         flush_folder(folder)
         remove(saving / _RECORD)
     shutil.rmtree(saving, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _is_ours(folder: Path) -> bool:

@@ -94,12 +94,26 @@ def open_model(place: str | Path) -> tuple[GPT2, Tokenizer]:
     Raises:
         CheckpointError: it is neither, or not sound.
     """
-    place = Path(place)
-    if place.suffix.lower() != ".zip" or not place.is_file():
+    if not _is_zip(Path(place)):
         return load_model(place)
-    with open(place, "rb") as file:
-        checkpoint = load_checkpoint_zip(file.read(_LARGEST_ZIP + 1))
+    checkpoint = open_checkpoint(place)
     return checkpoint.model, checkpoint.tokenizer
+
+
+def open_checkpoint(place: str | Path) -> Checkpoint:
+    """A checkpoint folder, or the zip file of one, with all that was saved beside the model.
+
+    Raises:
+        CheckpointError: it is neither, or not sound.
+    """
+    if not _is_zip(Path(place)):
+        return load_checkpoint(place)
+    with open(place, "rb") as file:
+        return load_checkpoint_zip(file.read(_LARGEST_ZIP + 1))
+
+
+def _is_zip(place: Path) -> bool:
+    return place.suffix.lower() == ".zip" and place.is_file()
 
 
 @contextmanager

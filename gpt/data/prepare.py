@@ -16,10 +16,8 @@ import io
 import json
 import os
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -39,7 +37,7 @@ from gpt.data.tokenizer import (
     tokenizer_from_json,
     tokenizer_to_json,
 )
-from gpt.folders import flush_folder, is_vacant, move, writer_of
+from gpt.folders import whole_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,9 +130,8 @@ def prepare_text(
     source, out = Path(source), Path(out)
     if tokenizer not in TOKENIZERS:
         raise ValueError(f"there is no tokenizer {tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
-    _check_vacant(out)
     files = _files(source, pattern, tell)
-    with _workplace_in(out) as workplace:
+    with whole_folder(out, _WORKPLACE, _FILES, old=(OLD_VOCABULARY_FILE,)) as workplace:
         if is_read_once(source):
             copy_text(source, workplace / _COPY)
             files = [workplace / _COPY]
@@ -148,36 +145,6 @@ def prepare_text(
             bar.set_description("ids")
             prepared = _write(workplace, _Reading(source, files, bar), vocabulary)
     return prepared
-
-
-def _check_vacant(out: Path) -> None:
-    left = (
-        (*_FILES[:-1], OLD_VOCABULARY_FILE) if (out / _WORKPLACE).is_dir() else ()
-    )  # of a preparation that was killed
-    if not is_vacant(out, left):
-        raise ValueError(f"{out} exists and is not an empty folder; choose another folder, or remove this one")
-
-
-@contextmanager
-def _workplace_in(out: Path) -> Iterator[Path]:
-    """A folder for the files of a prepared text, which come to their places at the end of the block, or not at all."""
-    with writer_of(out):
-        _check_vacant(out)  # now that nobody else fills it
-        workplace = out / _WORKPLACE
-        try:
-            shutil.rmtree(workplace, ignore_errors=True)
-            workplace.mkdir()
-            yield workplace
-            for name in _FILES:
-                flush_folder(out)
-                move(workplace / name, out / name)
-            flush_folder(out)
-        except BaseException:
-            for name in reversed(_FILES):
-                (out / name).unlink(missing_ok=True)
-            raise
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _files(source: Path, pattern: str, tell: Callable[[str], None]) -> list[Path]:
