@@ -128,7 +128,7 @@ def transformers_card_text(
         f"tokenizer, model = (auto.from_pretrained({place!r}) for auto in (AutoTokenizer, AutoModelForCausalLM))",
         f"print(tokenizer.decode(model.generate(**tokenizer({opening(tokenizer)!r}, return_tensors='pt'))[0]))",
         *("```", "", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows), ""),
-        f"It looks back on at most {config.context_length:,} tokens; a prompt and its continuation should be no longer. "
+        f"It looks back on at most {config.context_length:,} tokens: let a prompt and what follows fit in. "
         f"{knows}It writes what is likely, not what is true.",
         "",
     ]

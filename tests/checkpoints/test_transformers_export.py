@@ -1,4 +1,4 @@
-"""What is trained here opens in transformers, and comes back: logits, ids, greedy texts; and what has no place there."""
+"""What is trained here opens in transformers and comes back: logits, ids, greedy texts; what has no place there."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ def test_ids_are_equal(tmp_path, kind, model_type):
         assert read_tokenizer(folder).encode(text) == ours.encode(text)
     same_tokens(theirs, ours, text[:20])
     if kind != "byte pairs":
-        with pytest.raises(Exception, match="Missing .UNK. token"):
+        with pytest.raises(Exception, match="Missing"):
             theirs("a\u1234")
 
 
