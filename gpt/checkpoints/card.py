@@ -117,12 +117,13 @@ def transformers_card_text(
         rows.append(("validation loss of these weights", told))
     elif best is None:
         rows.append(("validation loss", "not recorded"))
+    version = "5 or later: earlier ones may ignore the window" if config.window_size else "4.45 or later"
     knows = ""
     if isinstance(tokenizer, CharTokenizer):
         knows = f"It knows {config.vocab_size:,} characters, and its tokenizer refuses a text with any other. "
     lines = [
         *("---", "library_name: transformers", "pipeline_tag: text-generation", "---", "", f"# {name}", ""),
-        f"A small GPT, trained with GPT Lab, as the `{architecture}` of transformers (4.45 or later). "
+        f"A small GPT, trained with GPT Lab, as the `{architecture}` of transformers ({version}). "
         f"Changes from GPT-2: {', '.join(changes_from_gpt2(config)) or 'none'}.",
         *("", "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer"),
         f"tokenizer, model = (auto.from_pretrained({place!r}) for auto in (AutoTokenizer, AutoModelForCausalLM))",

@@ -136,11 +136,13 @@ def layout_of(config: GPTConfig) -> Layout:
             parts.append("a window beside learned positions")
         if config.kv_heads != config.num_heads:
             parts.append("fewer KV heads beside learned positions")
+    elif config.window_size == 1:
+        parts.append("a window of 1, with which its cache forgets nothing")
     if parts:
         raise ValueError(
             f"transformers has no place for {' and for '.join(parts)}; it has models with a causal mask and either "
-            f"learned positions alone or rotary positions, with any window and KV heads: export one of these, such as "
-            f"gpt2, rotary or modern"
+            f"learned positions alone or rotary positions, with any KV heads and a window of 2 or more: export one of "
+            f"these, such as gpt2, rotary or modern"
         )
     return _STARCODER2 if config.positions == "rotary" else _GPT2
 

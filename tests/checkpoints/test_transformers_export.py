@@ -101,6 +101,7 @@ def _as_read(config: Any) -> dict[str, Any]:
         ("grouped-query", {"window_size": 4}, "no place for a window .* and for fewer KV heads beside learned"),
         ("alibi", {}, "no place for ALiBi in a model like this"),
         ("none", {}, "no place for a model without positions"),
+        ("rotary", {"window_size": 1}, "no place for a window of 1, with which its cache forgets nothing"),
         ("rotary", {"causal": False}, "no place for attention without the causal mask"),
         ("gpt2", {"causal": False}, "no place for attention without the causal mask"),
     ],
