@@ -32,10 +32,10 @@ def _finished(corpus: Corpus, seeds: int = 1) -> Run:
     size = {"embed_size": 16, "num_heads": 2, "num_layers": 1, "context_length": 16}
     models = tuple((name, make_config(name, corpus.tokenizer.vocab_size, **size)) for name in ("gpt2", "rotary"))
     training = TrainConfig(max_steps=12, batch_size=4, eval_interval=6, eval_windows=4, sample_length=10, device="cpu")
-    runs = Runs(Limits(unwatched_seconds=60.0))
+    runs = Runs(Limits(unwatched_seconds=600.0))
     asked = RunRequest(models, corpus.sha256, training, seeds, tokenizer_sha256=corpus.tokenizer_sha256)
     run = runs.submit(asked, corpus, "visitor")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not run.is_over and time.monotonic() < deadline:
         time.sleep(0.02)  # until the worker is done
     runs.close()
