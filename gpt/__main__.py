@@ -1,4 +1,4 @@
-"""The command line: `python -m gpt train`, `generate`, `prepare`, `experiment`, `bench`, `reproduce`, `verify`, `demo`.
+"""The command line: `python -m gpt train`, `generate`, `prepare`, `export`, `push`, `bench`, `demo` and others.
 
 Where it is installed, it is also called `gpt-lab`.
 """
@@ -24,8 +24,10 @@ from gpt.bench import BENCHMARKS
 from gpt.checkpoints.folder import read_description
 from gpt.checkpoints.listing import holds_checkpoint, place_of
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
+from gpt.checkpoints.push import TARGETS, PushFailed, push_checkpoint
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
 from gpt.checkpoints.train_program import run_training
+from gpt.checkpoints.transformers_export import export_checkpoint
 from gpt.checkpoints.upload import open_model
 from gpt.data.corpora import CORPORA, CorpusUnavailable
 from gpt.data.prepare import TOKENIZERS, prepare_text
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.command(options) or 0
     except BrokenPipeError:  # nobody reads on, so nobody is told
         raise
-    except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, TrainingDiverged) as error:
+    except (ValueError, OSError, CorpusUnavailable, PretrainedUnavailable, PushFailed, TrainingDiverged) as error:
         if speaks_for_its_machine():
             print(f"gpt: {sentence(error)}", file=sys.stderr)
         return 2
@@ -67,10 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=_called(), description="Train small GPTs, and let them write.")
     parser.add_argument("--version", action="version", version=f"GPT Lab {__version__}")
-    names = "{train,generate,prepare,experiment,bench,reproduce,verify,demo}"
+    names = "{train,generate,prepare,export,push,experiment,bench,reproduce,verify,demo}"
     commands = parser.add_subparsers(title="commands", required=True, metavar=names)
-    for add in (_add_train, _add_generate, _add_prepare, _add_experiment, _add_bench, _add_reproduce, _add_verify):
+    for add in (_add_train, _add_generate, _add_prepare, _add_export, _add_push, _add_experiment, _add_bench):
         add(commands)
+    _add_reproduce(commands)
+    _add_verify(commands)
     commands.add_parser("demo", add_help=False, help="open the page in the browser")  # `main` hands it on whole
     return parser
 
@@ -211,6 +215,23 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prepare.add_argument("--pattern", default="*.txt", help="names of the files to read in a folder and those below it")
 
 
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = _subcommand(
+        commands, _export, "Write a trained model as a folder that another library opens, whole or not at all."
+    )
+    export.add_argument("checkpoint", help="checkpoint folder, or zip file of one")
+    export.add_argument("--to", required=True, choices=TARGETS, help="the library")
+    export.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
+
+
+def _add_push(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    push = _subcommand(commands, _push, "Push a trained model with its card to the Hugging Face hub, where you log in.")
+    push.add_argument("checkpoint", help="checkpoint folder; with --to, also the zip file of one")
+    push.add_argument("--repo", required=True, metavar="USER/NAME", help="its name on the hub; made if it is not there")
+    push.add_argument("--private", action="store_true", help="let only its owner see it, if it is made now")
+    push.add_argument("--to", choices=TARGETS, help="push it as this library opens it (default: as it is here)")
+
+
 def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     experiment = _subcommand(commands, _experiment, "Ask a question, and answer it by a measurement of a minute or so.")
     experiment.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -315,6 +336,19 @@ def _prepare(options: argparse.Namespace) -> None:
         f"{prepared.name}: {prepared.characters:,} characters became {prepared.tokens:,} tokens of "
         f"{prepared.vocab_size:,} different ones; saved in {options.out}"
     )
+
+
+# --- export and push --------------------------------------------------------------------------------------------------
+
+
+def _export(options: argparse.Namespace) -> None:
+    architecture = export_checkpoint(options.checkpoint, options.out)
+    print(f"{options.checkpoint} is saved in {options.out} as the {architecture} of {options.to}")
+
+
+def _push(options: argparse.Namespace) -> None:
+    address = push_checkpoint(options.checkpoint, options.repo, private=options.private, to=options.to)
+    print(f"{options.checkpoint} is pushed to {address}")
 
 
 # --- experiment and bench ---------------------------------------------------------------------------------------------

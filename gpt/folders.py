@@ -18,9 +18,10 @@ import json
 import logging
 import os
 import platform
+import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,59 @@ def writer_of(folder: Path) -> Iterator[None]:
         if lock is not None:
             _release(lock, folder / LOCK)
         _remove_empty(made)
+
+
+def check_vacant(folder: Path, left: Collection[str] = ()) -> None:
+    """Raise ValueError unless `is_vacant`."""
+    if not is_vacant(folder, left):
+        raise ValueError(f"{folder} exists and is not an empty folder; choose another folder, or remove this one")
+
+
+@contextmanager
+def whole_folder(folder: Path, workplace: str, names: Sequence[str], old: Collection[str] = ()) -> Iterator[Path]:
+    """A place to write the files of a new folder, which come to theirs at the end of the block, or not at all.
+
+    Args:
+        folder: to make, or one that holds nothing yet; it may be a link, or the root of a disk.
+        workplace: name of the place, in the folder; with it, what a writer left that was killed is told and cleared.
+        names: of the files, in the order in which they come to their places: without the last, nobody takes the folder
+            for what it is.
+        old: other names that a killed writer of an earlier version may have left.
+
+    Raises:
+        ValueError: something else is in its place, or another process is writing it.
+        OSError: it cannot be written.
+    """
+    place = folder / workplace
+
+    def check() -> None:
+        check_vacant(folder, left=(*names[:-1], *old) if place.is_dir() else ())
+
+    check()
+    with writer_of(folder):
+        check()  # now that nobody else fills it
+        try:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            yield place
+            for name in names:
+                flush_folder(folder)
+                move(place / name, folder / name)
+            flush_folder(folder)
+        except BaseException:
+            for name in reversed(names):
+                (folder / name).unlink(missing_ok=True)
+            raise
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def write_to_disk(path: Path, content: bytes) -> None:
+    """Write a file, and have it on the disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def flush_folder(folder: Path) -> None:

@@ -159,7 +159,8 @@ async def ask_as_a_stranger(stranger: Page, watched: str, controls: Sequence[Any
     key = watched.partition(" ")[0]
     model = f"run/{key}/0"
     calls: list[tuple[Any, ...]] = [
-        *(("export", key), ("pause", "", [], key, 50), ("step_once", "", [], key), ("restart", "", [], key)),
+        *(("export", key), ("export_transformers", key)),
+        *(("pause", "", [], key, 50), ("step_once", "", [], key), ("restart", "", [], key)),
         *(("branch", "", [], key, *controls), ("stop", "", key), ("watch", key)),
         ("generate", [model], SECRET[:10], True, 200, "", 0, 0, 1, 7),
         *(("expect", [model], SECRET[:10], True, 0, 0, 1), ("read", [model], "The key", True)),
@@ -169,7 +170,7 @@ async def ask_as_a_stranger(stranger: Page, watched: str, controls: Sequence[Any
     for call in calls:
         answer = await stranger.call(*call)
         told += answer.text
-        if call[0] == "export" and answer.data:
+        if call[0].startswith("export") and answer.data:
             files += [file["path"] for file in answer.data[0]]
     for function, sent in (
         ("still_watching", {"run": key}),

@@ -9,7 +9,7 @@ from typing import Any
 from gpt.costs.formulas import parameter_count
 from gpt.costs.machine import installed, processor, threads_text
 from gpt.data.corpus import Corpus
-from gpt.data.tokenizer import Tokenizer
+from gpt.data.tokenizer import CharTokenizer, Tokenizer
 from gpt.generation.stream import opening, stream_text
 from gpt.model.config import GPTConfig, changes_from_gpt2
 from gpt.model.gpt2 import GPT2
@@ -88,6 +88,54 @@ def card_text(name: str, description: Mapping[str, Any], history: Sequence[Train
     return "\n".join(lines)
 
 
+def transformers_card_text(
+    name: str,
+    place: str,
+    architecture: str,
+    description: Mapping[str, Any],
+    history: Sequence[TrainEvent],
+    tokenizer: Tokenizer,
+) -> str:
+    """The README of a model in the layout of transformers, from what its checkpoint says of it.
+
+    Args:
+        name: what the card is headed with.
+        place: what to load it from: a folder, or its name on the Hugging Face hub.
+        architecture: the class of transformers that it is.
+        description: what the checkpoint's config.json holds.
+        history: the training events.
+        tokenizer: its vocabulary.
+    """
+    config = GPTConfig(**description["model"])
+    corpus, result, best = description["corpus"], description["result"], best_event(history)
+    rows = _about_the_model(config) + _about_the_training(description, history, best)
+    if not corpus:
+        rows.append(("corpus", "not recorded"))
+    if result:
+        loss = result["validation_loss"]
+        told = f"{loss:.4f} nats per token{_in_bits(loss, corpus, 4)}, over {_extent(result)}"
+        rows.append(("validation loss of these weights", told))
+    elif best is None:
+        rows.append(("validation loss", "not recorded"))
+    version = "5 or later: earlier ones may ignore the window" if config.window_size else "4.45 or later"
+    knows = ""
+    if isinstance(tokenizer, CharTokenizer):
+        knows = f"It knows {config.vocab_size:,} characters, and its tokenizer refuses a text with any other. "
+    lines = [
+        *("---", "library_name: transformers", "pipeline_tag: text-generation", "---", "", f"# {name}", ""),
+        f"A small GPT, trained with GPT Lab, as the `{architecture}` of transformers ({version}). "
+        f"Changes from GPT-2: {', '.join(changes_from_gpt2(config)) or 'none'}.",
+        *("", "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer"),
+        f"tokenizer, model = (auto.from_pretrained({place!r}) for auto in (AutoTokenizer, AutoModelForCausalLM))",
+        f"print(tokenizer.decode(model.generate(**tokenizer({opening(tokenizer)!r}, return_tensors='pt'))[0]))",
+        *("```", "", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows), ""),
+        f"It looks back on at most {config.context_length:,} tokens: let a prompt and what follows fit in. "
+        f"{knows}It writes what is likely, not what is true.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def _about_the_model(config: GPTConfig) -> list[tuple[str, str]]:
     heads = f"{config.num_heads} heads" + ("" if config.num_kv_heads is None else f" ({config.kv_heads} of keys)")
     return [
@@ -131,14 +179,11 @@ def _about_the_training(
 
 def _about_the_result(result: Mapping[str, Any], config: GPTConfig, description: Mapping[str, Any]) -> list[str]:
     loss, half_width = result["validation_loss"], 1.96 * result["validation_error"]
-    extent = (
-        "the whole validation text" if result["is_whole_text"] else f"{MOST_WINDOWS:,} windows of the validation text"
-    )
     lines = [
         "",
         "## Result",
         "",
-        f"Loss over {extent}, with the weights in this folder: **{loss:.4f} nats per token**"
+        f"Loss over {_extent(result)}, with the weights in this folder: **{loss:.4f} nats per token**"
         f"{_in_bits(loss, description['corpus'], 4)} "
         f"(95 % confidence interval {loss - half_width:.3f} to {loss + half_width:.3f}, "
         f"from how much the loss differs between windows), a perplexity of {math.exp(loss):.2f}.",
@@ -163,6 +208,13 @@ def _about_the_result(result: Mapping[str, Any], config: GPTConfig, description:
         f"It has read {description['corpus'].get('name')} and {else_read}. It knows {config.vocab_size:,} "
         f"tokens, looks back on at most {config.context_length} of them, and writes what is likely, not what is true.",
     ]
+
+
+def _extent(result: Mapping[str, Any]) -> str:
+    """What a result's loss was measured on."""
+    return (
+        "the whole validation text" if result["is_whole_text"] else f"{MOST_WINDOWS:,} windows of the validation text"
+    )
 
 
 def _in_bits(loss: float | None, corpus: Mapping[str, Any], digits: int) -> str:

@@ -1,7 +1,7 @@
 """Checkpoint folders: a trained model as a few files that people and programs can read, and none that runs code.
 
     config.json                  the model's configuration, how it was trained, on what, and what came of it
-    tokenizer.json               the vocabulary
+    vocabulary.json              the vocabulary
     model.safetensors            the weights of the best evaluation
     history.jsonl                one training event a line
     README.md                    a card that says all this in words
@@ -43,7 +43,7 @@ from gpt.checkpoints.record import (
 )
 from gpt.checkpoints.saves import FORMAT, Save, checkpoint_writer, read_save, snapshot_name, write_save
 from gpt.costs.formulas import parameter_count
-from gpt.data.tokenizer import Tokenizer, tokenizer_to_json
+from gpt.data.tokenizer import VOCABULARY_FILE, Tokenizer, tokenizer_to_json
 from gpt.model.config import GPTConfig, variant_name
 from gpt.model.gpt2 import GPT2
 from gpt.training.recipes import TrainConfig
@@ -122,7 +122,7 @@ def save_checkpoint(
     }
     files: dict[str, bytes] = {
         "config.json": _to_json(description, indent=2),
-        "tokenizer.json": _to_json(tokenizer_to_json(tokenizer)),
+        VOCABULARY_FILE: _to_json(tokenizer_to_json(tokenizer)),
         "model.safetensors": weights,
         "history.jsonl": b"".join(_to_json(asdict(event)) for event in history),
         "README.md": card_text(_title(folder), description, history).encode("utf-8"),

@@ -1,9 +1,8 @@
-"""Original GPT-2: its weights and its tokenizer, as Hugging Face publishes them, in our `GPT2`."""
+"""Models in the layouts of Hugging Face: original GPT-2, and Starcoder2's, in our `GPT2`, with their tokenizers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor
 
 from gpt.checkpoints.files import CheckpointError, check_tensors, read_json
+from gpt.checkpoints.layouts import LAYOUTS, Layout
 from gpt.checkpoints.saves import read_save
 from gpt.checkpoints.shards import SavedWeights, find_weights
-from gpt.data.tokenizer import BPETokenizer
+from gpt.data.hugging_face import read_tokenizer
+from gpt.data.tokenizer import Tokenizer
 from gpt.model.config import GPTConfig
 from gpt.model.gpt2 import GPT2
 
@@ -30,29 +31,8 @@ _FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "m
 _LARGEST_WEIGHTS = 8_000_000_000  # bytes
 _MOST_PADDING = 8192  # rows of an embedding without tokens: up to a multiple of 128 on each of 64 devices
 
-# What our model computes; the first of each is what a config.json means that does not name the field.
-_ONLY = {
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-    "layer_norm_epsilon": (1e-5,),
-    "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "reorder_and_upcast_attn": (False,),
-    "add_cross_attention": (False,),
-    "tie_word_embeddings": (True,),
-}
-
-# Theirs -> ours, within a block. The weights of theirs are (inputs, outputs), ours as in `nn.Linear` (outputs, inputs).
-_BLOCK = {
-    "ln_1": "attention_norm",
-    "attn.c_proj": "attention.output",
-    "ln_2": "feed_forward_norm",
-    "mlp.c_fc": "feed_forward.expand",
-    "mlp.c_proj": "feed_forward.project",
-}
 # What wraps a model when it is saved, before the names of its tensors.
 _WRAPPERS = re.compile(r"((module|_orig_mod|model)\.)*(transformer\.)?")
-# Not weights of a model that writes: masks, which we compute, and the head that chooses among answers.
-_IGNORED = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|multiple_choice_head\..+")
 _LABELLERS = re.compile(r".+For(SequenceClassification|TokenClassification|QuestionAnswering)")
 
 
@@ -60,13 +40,14 @@ class PretrainedUnavailable(RuntimeError):
     """Published weights that have to be fetched could not be; the message says why and what to do."""
 
 
-def load_pretrained(name_or_folder: str | Path) -> tuple[GPT2, BPETokenizer]:
-    """Load original GPT-2, or any model in its layout, onto the CPU in float32 and evaluation mode.
+def load_pretrained(name_or_folder: str | Path) -> tuple[GPT2, Tokenizer]:
+    """Load original GPT-2, or a model in its layout or Starcoder2's, onto the CPU in float32 and evaluation mode.
 
-    The layout is Hugging Face's (`modeling_gpt2.py`): config.json; the weights in float32, float16 or bfloat16, in
-    model.safetensors or in shards with an index, the embedding there as wte.weight, as lm_head.weight or as both; and
-    tokenizer.json or vocab.json with merges.txt, with or without added_tokens.json. Dropout is 0, whatever it was
-    trained with. Rows that pad the embedding beyond the tokenizer's tokens are left out, so they are never drawn.
+    The layouts are Hugging Face's (see `layouts`), and `python -m gpt export` writes them: config.json; the weights in
+    float32, float16 or bfloat16, in model.safetensors or in shards with an index, the embedding there under its name,
+    as lm_head.weight or as both; and tokenizer.json or vocab.json with merges.txt, with or without added_tokens.json.
+    Dropout is 0, whatever it was trained with. Rows that pad the embedding beyond the tokenizer's tokens are left out,
+    so they are never drawn.
 
     Args:
         name_or_folder: a folder; or a name of `PRETRAINED`, with or without "openai-community/" before it, which is
@@ -91,10 +72,10 @@ def load_pretrained(name_or_folder: str | Path) -> tuple[GPT2, BPETokenizer]:
         folder = _fetch(name)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"there is no config.json in {folder}; give a folder in the layout of original GPT-2")
-    config = _read_config(folder / "config.json")
+    config, layout = _read_config(folder / "config.json")
     weights = find_weights(folder, _LARGEST_WEIGHTS)
     try:
-        tokenizer = BPETokenizer.from_folder(folder)
+        tokenizer = read_tokenizer(folder)
     except ValueError as error:
         raise CheckpointError(str(error)) from None
     if not 0 <= config.vocab_size - tokenizer.vocab_size <= _MOST_PADDING:
@@ -102,7 +83,7 @@ def load_pretrained(name_or_folder: str | Path) -> tuple[GPT2, BPETokenizer]:
             f"the tokenizer in {folder} has {tokenizer.vocab_size:,} tokens and config.json says "
             f"{config.vocab_size:,}; take both from one model"
         )
-    return _load_model(weights, config, tokenizer.vocab_size), tokenizer
+    return _load_model(weights, config, layout, tokenizer.vocab_size), tokenizer
 
 
 def is_pretrained(name_or_folder: str | Path) -> bool:
@@ -133,16 +114,18 @@ def _fetch(name: str) -> Path:
     return folder
 
 
-def _read_config(path: Path) -> GPTConfig:
-    """Our configuration of the model that a config.json of Hugging Face's GPT-2 describes."""
+def _read_config(path: Path) -> tuple[GPTConfig, Layout]:
+    """Our configuration of the model that a config.json of Hugging Face's describes, and the layout it is in."""
     description = read_json(path)
     kind = description.get("model_type") if isinstance(description, dict) else None
-    if kind != "gpt2":
+    layout = LAYOUTS.get(kind) if isinstance(kind, str) else None
+    if layout is None:
         raise CheckpointError(
-            f"{path} has the model_type {repr(kind)[:60]}, and not the 'gpt2' of an original GPT-2; choose another "
-            f"folder, or open it with load_checkpoint if GPT Lab has saved it"
+            f"{path} has the model_type {repr(kind)[:60]}, and not the 'gpt2' of an original GPT-2 or the 'starcoder2' "
+            f"of a model with rotary positions; choose another folder, or open it with load_checkpoint if GPT Lab has "
+            f"saved it"
         )
-    for field, allowed in _ONLY.items():
+    for field, allowed in layout.only.items():
         value = description.get(field, allowed[0])
         if value not in allowed:
             raise CheckpointError(
@@ -154,17 +137,11 @@ def _read_config(path: Path) -> GPTConfig:
         raise CheckpointError(
             f"config.json: the model is a {labellers[0][:60]}, which labels texts and writes none; choose another"
         )
-    embed_size = _size(description, "n_embd")
     try:
-        return GPTConfig(
-            _size(description, "vocab_size"),
-            embed_size,
-            _size(description, "n_head"),
-            4 * embed_size if description.get("n_inner") is None else _size(description, "n_inner"),
-            _size(description, "n_layer"),
-            context_length=_size(description, "n_positions" if "n_positions" in description else "n_ctx"),
-        )
-    except ValueError as error:
+        return layout.read(description), layout
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError) as error:
         raise CheckpointError(f"config.json is not sound: {error}") from None
 
 
@@ -172,90 +149,46 @@ def _names(value: Any) -> list[str]:
     return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
-def _size(description: Mapping[str, Any], field: str) -> int:
-    value = description.get(field)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**9:
-        raise CheckpointError(f"config.json: {field} is {repr(value)[:60]}; give a whole number from 1 to 999,999,999")
-    return value
-
-
-def _load_model(weights: SavedWeights, config: GPTConfig, vocab_size: int) -> GPT2:
+def _load_model(weights: SavedWeights, config: GPTConfig, layout: Layout, vocab_size: int) -> GPT2:
     """Our model with the weights of a folder, which are refused before they are read if they are not this model's.
 
     Args:
         weights: in the folder.
         config: as config.json says.
+        layout: of the folder.
         vocab_size: how many tokens there are; the others of `config` are padding.
     """
     names = {_WRAPPERS.sub("", name, count=1): name for name in weights.listed}  # by the name without wrappers
     if len(names) < len(weights.listed):
-        raise CheckpointError(f"{weights.name} has a tensor twice, with and without 'transformer.' before its name")
-    names = {short: name for short, name in names.items() if not _IGNORED.fullmatch(short)}
+        raise CheckpointError(f"{weights.name} has a tensor twice, with and without '{layout.prefix}' before its name")
+    names = {short: name for short, name in names.items() if not re.fullmatch(layout.ignored, short)}
     if config.num_layers > len(names):
         raise CheckpointError(f"config.json asks for {config.num_layers:,} layers; {weights.name} has fewer tensors")
-    if "wte.weight" not in names and "lm_head.weight" in names:  # one matrix, written once
-        names["wte.weight"] = names.pop("lm_head.weight")
-    expected = _shapes(config)
+    embedding = layout.embedding
+    if embedding not in names and "lm_head.weight" in names:  # one matrix, written once
+        names[embedding] = names.pop("lm_head.weight")
+    expected = layout.shapes(config)
     if "lm_head.weight" in names:
-        expected["lm_head.weight"] = expected["wte.weight"]
+        expected["lm_head.weight"] = expected[embedding]
     kinds = ("F32", "F16", "BF16")
     found = {short: weights.listed[name] for short, name in names.items()}
     check_tensors(weights.name, found, {name: (kinds, shape) for name, shape in expected.items()})
 
     tensors = weights.read(names.values())
     theirs = {short: tensors[name] for short, name in names.items()}
-    if "lm_head.weight" in theirs and not _equal(theirs["lm_head.weight"], theirs["wte.weight"]):
+    if "lm_head.weight" in theirs and not _equal(theirs["lm_head.weight"], theirs[embedding]):
         raise CheckpointError(
-            f"{weights.name} has an output layer of its own (lm_head.weight is not wte.weight), and original GPT-2 has "
+            f"{weights.name} has an output layer of its own (lm_head.weight is not {embedding}), and our GPT2 has "
             f"one matrix for both; choose another model"
         )
-    theirs["wte.weight"] = theirs["wte.weight"][:vocab_size]
+    theirs[embedding] = theirs[embedding][:vocab_size]
     config = replace(config, vocab_size=vocab_size)
     with torch.device("meta"):  # made without drawing random weights, which takes longer than all the rest
         model = GPT2.from_config(config).eval()
     model.to_empty(device="cpu")
     model.output_layer.weight = model.token_embedding.weight  # tied again: `to_empty` parts them
-    model.load_weights(_our_weights(theirs, config.num_layers))
+    model.load_weights(layout.to_ours(theirs, config.num_layers))
     return model
-
-
-def _shapes(config: GPTConfig) -> dict[str, list[int]]:
-    """Names and shapes of all tensors of the original, without the prefix that some files have."""
-    width, inner = config.embed_size, config.hidden_size
-    linear = {
-        "attn.c_attn": [width, 3 * width],
-        "attn.c_proj": [width, width],
-        "mlp.c_fc": [width, inner],
-        "mlp.c_proj": [inner, width],
-    }
-    block = {f"{norm}.{kind}": [width] for norm in ("ln_1", "ln_2") for kind in ("weight", "bias")}
-    block |= {f"{name}.weight": shape for name, shape in linear.items()}
-    block |= {f"{name}.bias": shape[1:] for name, shape in linear.items()}
-    shapes = {"wte.weight": [config.vocab_size, width], "wpe.weight": [config.context_length, width]}
-    shapes |= {"ln_f.weight": [width], "ln_f.bias": [width]}
-    return shapes | {f"h.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in block.items()}
-
-
-def _our_weights(theirs: Mapping[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """Their weights under our names and in our layout, as views that take no memory."""
-    ours = {
-        "token_embedding.weight": theirs["wte.weight"],
-        "position_embedding.weight": theirs["wpe.weight"],
-        "final_norm.weight": theirs["ln_f.weight"],
-        "final_norm.bias": theirs["ln_f.bias"],
-    }
-    for layer in range(num_layers):
-        for kind in ("weight", "bias"):
-            joined = theirs[f"h.{layer}.attn.c_attn.{kind}"]  # (C, 3 C) or (3 C)
-            for name, part in zip(("query", "key", "value"), joined.chunk(3, dim=-1), strict=True):
-                ours[f"blocks.{layer}.attention.{name}.{kind}"] = _transposed(part)
-            for their_name, our_name in _BLOCK.items():
-                ours[f"blocks.{layer}.{our_name}.{kind}"] = _transposed(theirs[f"h.{layer}.{their_name}.{kind}"])
-    return ours
-
-
-def _transposed(weight: Tensor) -> Tensor:
-    return weight.T if weight.ndim == 2 else weight
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -72,11 +72,10 @@ def record_of(save: Save, description: Mapping[str, Any]) -> Record:
 def config_and_tokenizer(save: Save, description: Mapping[str, Any]) -> tuple[GPTConfig, Tokenizer]:
     """What the model is, and its vocabulary, which fit each other."""
     config = config_of(save, description)
-    tokenizer = _tokenizer(save.path("tokenizer.json"))
+    tokenizer = _tokenizer(save.vocabulary)
     if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(
-            f"tokenizer.json has {tokenizer.vocab_size} tokens and config.json says {config.vocab_size}"
-        )
+        found = f"{save.vocabulary.name} has {tokenizer.vocab_size} tokens"
+        raise CheckpointError(f"{found} and config.json says {config.vocab_size}")
     return config, tokenizer
 
 
@@ -92,6 +91,9 @@ def description_of(save: Save) -> dict[str, Any]:
     if not folder.is_dir():
         raise CheckpointError(f"there is no checkpoint folder {str(folder)!r}; `python -m gpt train --out` makes one")
     description = read_json(save.path("config.json"), None)
+    if isinstance(description, dict) and "model_type" in description:
+        other = "is of a model in the layout of transformers, and not of a checkpoint; open its folder with"
+        raise CheckpointError(f"{folder / 'config.json'} {other} load_pretrained or `python -m gpt generate --model`")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise CheckpointError(f"{folder / 'config.json'} does not say that this is a {FORMAT} checkpoint")
     return description

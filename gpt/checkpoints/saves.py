@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from gpt.checkpoints.files import CheckpointError, read_json
-from gpt.folders import flush_folder, is_vacant, move, remove, writer_of
+from gpt.data.tokenizer import OLD_VOCABULARY_FILE, VOCABULARY_FILE
+from gpt.folders import flush_folder, is_vacant, move, remove, write_to_disk, writer_of
 
 FORMAT = "gpt-lab-1"  # what config.json calls it
 
 PARTS = "training.sharded"  # the folder of a training that is saved in parts, see `training_folder`
 
-_NAMES = ("config.json", "tokenizer.json", "model.safetensors", "history.jsonl", "README.md", "training.safetensors")
+_NAMES = ("config.json", VOCABULARY_FILE, "model.safetensors", "history.jsonl", "README.md", "training.safetensors")
 _SNAPSHOT = re.compile(r"snapshot-(\d{6}|[1-9]\d{6,18})\.safetensors")
 _SAVING = ".saving"
 _RECORD = "files.json"
@@ -61,6 +62,12 @@ class Save:
         return self.places.get(name, self.folder / name)
 
     @property
+    def vocabulary(self) -> Path:
+        """Where the vocabulary is to be read, which an earlier version called by another name."""
+        is_old = VOCABULARY_FILE not in self.places and OLD_VOCABULARY_FILE in self.places
+        return self.path(OLD_VOCABULARY_FILE if is_old else VOCABULARY_FILE)
+
+    @property
     def snapshot_steps(self) -> tuple[int, ...]:
         """The steps of which it has snapshots, ascending."""
         found = (_SNAPSHOT.fullmatch(name) for name in self.places)
@@ -73,7 +80,8 @@ def snapshot_name(step: int) -> str:
 
 
 def _is_ours_by_name(name: object) -> bool:
-    return isinstance(name, str) and (name in _NAMES or _SNAPSHOT.fullmatch(name) is not None)
+    names = (*_NAMES, OLD_VOCABULARY_FILE)
+    return isinstance(name, str) and (name in names or _SNAPSHOT.fullmatch(name) is not None)
 
 
 # --- Reading --------------------------------------------------------------------------------------------------------
@@ -142,11 +150,13 @@ def _recorded_names(record: bytes) -> list[str]:
 
 
 def _file_names(folder: Path) -> list[str]:
+    """The names of a save's files in their places; beside a vocabulary, what has its old name is somebody else's."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if _is_ours_by_name(entry.name) and entry.is_file()]
+            names = [entry.name for entry in entries if _is_ours_by_name(entry.name) and entry.is_file()]
     except OSError:
         return []
+    return [name for name in names if name != OLD_VOCABULARY_FILE or VOCABULARY_FILE not in names]
 
 
 # --- Writing --------------------------------------------------------------------------------------------------------
@@ -183,9 +193,9 @@ def write_save(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         os.mkdir(saving)
         for name, content in files.items():
-            _write(saving / name, content)
+            write_to_disk(saving / name, content)
         record = {"save": secrets.token_hex(8), "files": list(files)}  # so that no two records are the same
-        _write(saving / f"{_RECORD}.new", json.dumps(record).encode("utf-8"))
+        write_to_disk(saving / f"{_RECORD}.new", json.dumps(record).encode("utf-8"))
         flush_folder(saving)
         flush_folder(folder)
         move(saving / f"{_RECORD}.new", saving / _RECORD)
@@ -213,21 +223,15 @@ def _finish(folder: Path) -> None:
         (saving / _RECORD).read_bytes()  # raises what keeps it from being read: it stands for a whole save
     if names:
         flush_folder(saving)
+        outdated = set(_file_names(folder)) - set(names)
         for name in names:
             if (saving / name).is_file():
                 move(saving / name, folder / name)
-        for name in set(_file_names(folder)) - set(names):
+        for name in outdated:
             remove(folder / name)
         flush_folder(folder)
         remove(saving / _RECORD)
     shutil.rmtree(saving, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _is_ours(folder: Path) -> bool:

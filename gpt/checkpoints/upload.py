@@ -21,16 +21,17 @@ from tempfile import TemporaryDirectory
 from gpt.checkpoints.files import CheckpointError, read_json
 from gpt.checkpoints.folder import Checkpoint, load_checkpoint, load_model
 from gpt.checkpoints.listing import place_of
-from gpt.data.tokenizer import Tokenizer
+from gpt.data.tokenizer import OLD_VOCABULARY_FILE, VOCABULARY_FILE, Tokenizer
 from gpt.model.gpt2 import GPT2
 
 _LARGEST_FILES = {
     "config.json": 100_000,
-    "tokenizer.json": 4_000_000,
+    VOCABULARY_FILE: 4_000_000,
+    OLD_VOCABULARY_FILE: 4_000_000,
     "model.safetensors": 64_000_000,
     "history.jsonl": 8_000_000,
 }
-_NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
+_NEEDED = ("config.json", VOCABULARY_FILE, "model.safetensors")
 _LARGEST_ZIP = 64_000_000
 _MOST_ENTRIES = 1000
 _MOST_LAYERS = 1000
@@ -95,11 +96,27 @@ def open_model(place: str | Path) -> tuple[GPT2, Tokenizer]:
         CheckpointError: it is none of these, or not sound.
     """
     place = place_of(place)
-    if place.suffix.lower() != ".zip" or not place.is_file():
+    if not _is_zip(place):
         return load_model(place)
-    with open(place, "rb") as file:
-        checkpoint = load_checkpoint_zip(file.read(_LARGEST_ZIP + 1))
+    checkpoint = open_checkpoint(place)
     return checkpoint.model, checkpoint.tokenizer
+
+
+def open_checkpoint(place: str | Path) -> Checkpoint:
+    """A checkpoint with all that was saved beside the model: a folder, the zip file of one, or one that ships.
+
+    Raises:
+        CheckpointError: it is none of these, or not sound.
+    """
+    place = place_of(place)
+    if not _is_zip(place):
+        return load_checkpoint(place)
+    with open(place, "rb") as file:
+        return load_checkpoint_zip(file.read(_LARGEST_ZIP + 1))
+
+
+def _is_zip(place: Path) -> bool:
+    return place.suffix.lower() == ".zip" and place.is_file()
 
 
 @contextmanager
@@ -141,8 +158,10 @@ def _entries_to_read(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             f"unzip it, and zip one folder by itself"
         )
     entries = found[folders[0]] if folders else {}
+    if VOCABULARY_FILE in entries:
+        entries.pop(OLD_VOCABULARY_FILE, None)  # not ours
     for name in _NEEDED:
-        if name not in entries:
+        if name not in entries and not (name == VOCABULARY_FILE and OLD_VOCABULARY_FILE in entries):
             raise CheckpointError(f"the zip file lacks {name}; zip a whole checkpoint folder")
     for name, info in entries.items():
         _check_entry(name, info)

@@ -1,8 +1,8 @@
 """Texts of any length, made ready to learn from: a folder with the token ids in a file that training maps.
 
-    ids.bin         the token ids of the whole text: unsigned and little-endian, 16 bits each, or 32 if 16 are too few
-    tokenizer.json  the vocabulary, as in a checkpoint
-    meta.json       what the text was: its name, counts and SHA-256
+    ids.bin          the token ids of the whole text: unsigned and little-endian, 16 bits each, or 32 if 16 are too few
+    vocabulary.json  the vocabulary, as in a checkpoint
+    meta.json        what the text was: its name, counts and SHA-256
 
 A text is read twice, a stretch at a time, first for its vocabulary and then for its ids, so the memory this takes does
 not grow with the text. The files are written in a folder of their own within, and move up when they are whole. The
@@ -16,10 +16,8 @@ import io
 import json
 import os
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -30,8 +28,16 @@ from tqdm import tqdm
 from gpt.data.byte_pairs import LARGEST_STRETCH, byte_pair_ids, cut_text
 from gpt.data.sources import copy_text, find_texts, is_read_once, text_name
 from gpt.data.text import BYTE_ORDER_MARK, LARGEST_VOCABULARY, check_no_nul, check_text, not_utf8
-from gpt.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, tokenizer_from_json, tokenizer_to_json
-from gpt.folders import flush_folder, is_vacant, move, writer_of
+from gpt.data.tokenizer import (
+    OLD_VOCABULARY_FILE,
+    VOCABULARY_FILE,
+    BPETokenizer,
+    CharTokenizer,
+    Tokenizer,
+    tokenizer_from_json,
+    tokenizer_to_json,
+)
+from gpt.folders import whole_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +48,7 @@ TOKENIZERS = ("characters", "bpe")
 
 _FORMAT = "gpt-lab-text-1"
 _IDS_TYPES = {"uint16": "<u2", "uint32": "<u4"}
-_FILES = ("ids.bin", "tokenizer.json", "meta.json")  # in the order in which they come to their places
+_FILES = ("ids.bin", VOCABULARY_FILE, "meta.json")  # in the order in which they come to their places
 _WORKPLACE = ".preparing"
 _COPY = "text.txt"  # of a text that can be read once only
 _BPE_SAMPLE = 50_000_000  # bytes of text that merges are learned from, at most
@@ -124,9 +130,8 @@ def prepare_text(
     source, out = Path(source), Path(out)
     if tokenizer not in TOKENIZERS:
         raise ValueError(f"there is no tokenizer {tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
-    _check_vacant(out)
     files = _files(source, pattern, tell)
-    with _workplace_in(out) as workplace:
+    with whole_folder(out, _WORKPLACE, _FILES, old=(OLD_VOCABULARY_FILE,)) as workplace:
         if is_read_once(source):
             copy_text(source, workplace / _COPY)
             files = [workplace / _COPY]
@@ -140,34 +145,6 @@ def prepare_text(
             bar.set_description("ids")
             prepared = _write(workplace, _Reading(source, files, bar), vocabulary)
     return prepared
-
-
-def _check_vacant(out: Path) -> None:
-    left = _FILES[:-1] if (out / _WORKPLACE).is_dir() else ()  # of a preparation that was killed
-    if not is_vacant(out, left):
-        raise ValueError(f"{out} exists and is not an empty folder; choose another folder, or remove this one")
-
-
-@contextmanager
-def _workplace_in(out: Path) -> Iterator[Path]:
-    """A folder for the files of a prepared text, which come to their places at the end of the block, or not at all."""
-    with writer_of(out):
-        _check_vacant(out)  # now that nobody else fills it
-        workplace = out / _WORKPLACE
-        try:
-            shutil.rmtree(workplace, ignore_errors=True)
-            workplace.mkdir()
-            yield workplace
-            for name in _FILES:
-                flush_folder(out)
-                move(workplace / name, out / name)
-            flush_folder(out)
-        except BaseException:
-            for name in reversed(_FILES):
-                (out / name).unlink(missing_ok=True)
-            raise
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _files(source: Path, pattern: str, tell: Callable[[str], None]) -> list[Path]:
@@ -280,7 +257,7 @@ def _write(folder: Path, reading: _Reading, tokenizer: Tokenizer) -> PreparedTex
         raise ValueError(f"{reading.name!r} has {tokens} tokens; give a text of at least 20, better some ten thousand")
     sha256 = reading.digest.hexdigest()
     prepared = PreparedText(reading.name, reading.characters, tokens, tokenizer.vocab_size, ids_type, sha256)
-    _write_json(folder / "tokenizer.json", tokenizer_to_json(tokenizer))
+    _write_json(folder / VOCABULARY_FILE, tokenizer_to_json(tokenizer))
     _write_json(folder / "meta.json", {"format": _FORMAT, **asdict(prepared)})
     return prepared
 
@@ -323,9 +300,11 @@ def load_prepared(folder: str | Path) -> Corpus:
     folder = Path(folder)
     try:
         prepared = _from_json(_read_json(folder / "meta.json"))
-        tokenizer = tokenizer_from_json(_read_json(folder / "tokenizer.json"))
+        is_old = not (folder / VOCABULARY_FILE).exists() and (folder / OLD_VOCABULARY_FILE).exists()
+        vocabulary = OLD_VOCABULARY_FILE if is_old else VOCABULARY_FILE
+        tokenizer = tokenizer_from_json(_read_json(folder / vocabulary))
         if tokenizer.vocab_size != prepared.vocab_size:
-            raise ValueError(f"tokenizer.json has {tokenizer.vocab_size} tokens, meta.json says {prepared.vocab_size}")
+            raise ValueError(f"{vocabulary} has {tokenizer.vocab_size} tokens, meta.json says {prepared.vocab_size}")
         return Corpus.from_ids(prepared.name, tokenizer, _mapped(folder / "ids.bin", prepared), prepared.sha256)
     except (ValueError, OSError) as error:
         raise ValueError(f"{folder} is not a sound prepared text: {error}; prepare the text again") from None

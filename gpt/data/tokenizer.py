@@ -15,6 +15,9 @@ from gpt.data.long_words import LONGEST_WORD, cut_long_words
 if TYPE_CHECKING:
     import tokenizers
 
+VOCABULARY_FILE = "vocabulary.json"  # where our folders keep one, as `tokenizer_to_json` gives it
+OLD_VOCABULARY_FILE = "tokenizer.json"  # where earlier versions did: the name of another format elsewhere
+
 _LARGEST_BPE = 200_000  # tokens that are learned; the largest in common use have as many
 _LONGEST_TOKEN = 64  # bytes of a learned token: else long rules of dashes become tokens of thousands
 _LONG_TEXT = 100_000  # characters that are encoded in about 0.1 s
@@ -292,7 +295,7 @@ def _bytes_by_character() -> dict[str, int]:
 
 
 def tokenizer_to_json(tokenizer: Tokenizer) -> dict[str, Any]:
-    """A tokenizer as the JSON object that our folders keep in tokenizer.json; `tokenizer_from_json` reads it.
+    """A tokenizer as the JSON object that our folders keep in `VOCABULARY_FILE`; `tokenizer_from_json` reads it.
 
     Raises:
         ValueError: it is of another kind than ours, or has added tokens of its own besides the end of a text.
@@ -321,6 +324,11 @@ def tokenizer_from_json(content: Any) -> Tokenizer:
         return CharTokenizer(content["characters"])
     if kind == "bpe":
         return _bpe_from_json(content)
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+        raise ValueError(
+            "it is a tokenizer in Hugging Face's format, and a checkpoint of GPT Lab has its vocabulary in "
+            f"{VOCABULARY_FILE}; open a folder in the layout of transformers with load_pretrained"
+        )
     raise ValueError("it is not a vocabulary of characters or of BPE")
 
 

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpt.checkpoints.folder import save_checkpoint
+from gpt.checkpoints.folder import Checkpoint, save_checkpoint
+from gpt.checkpoints.layouts import layout_of
+from gpt.checkpoints.transformers_export import transformers_files
 from gpt.data.corpora import CORPORA
 from gpt.data.corpus import Corpus
 from gpt.figures.plots import attention_figure, attention_grid_figure, loss_figure, save_figure
@@ -47,6 +50,32 @@ def export_run(run: Run, folder: Path) -> list[Path]:
             text.write_text(corpus_text(run.corpus), encoding="utf-8", newline="")
             files.append(text)
     return files
+
+
+def export_for_transformers(run: Run, folder: Path) -> tuple[list[Path], list[str]]:
+    """Write each model of a run as the folder that transformers opens, zipped, into a folder that exists.
+
+    Returns:
+        The files, and a sentence for each model that transformers has no place for.
+    """
+    files, refused = [], []
+    for member in run.members:
+        name = f"{_name(member)}-transformers"
+        try:
+            layout_of(member.config)
+        except ValueError as error:
+            if member.seed == run.members[0].seed:  # once for those that differ in their seeds only
+                refused.append(f"{member.label}: {error}")
+            continue
+        if not member.kept_steps:
+            continue
+        model = member.model_at()
+        checkpoint = Checkpoint(run.corpus.tokenizer, model.config, model=model, **_known_of(run, member))
+        files.append(folder / f"{name}.zip")
+        with zipfile.ZipFile(files[-1], "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, content in transformers_files(checkpoint, name).items():
+                archive.writestr(f"{name}/{file}", content)
+    return files, refused
 
 
 def export_attention(
@@ -121,15 +150,22 @@ def _write_model(run: Run, member: Member, folder: Path) -> Path:
             checkpoint,
             member.model_at(),
             run.corpus.tokenizer,
-            history=list(member.events),
-            train_config=replace(run.request.training, seed=member.seed),
-            corpus=run.corpus.about,
-            begins_from=run.request.origin,
             threads=run.layout[1] or None,
+            **_known_of(run, member),
         )
         for file in sorted(checkpoint.iterdir()):
             archive.write(file, f"{name}/{file.name}")
     return path
+
+
+def _known_of(run: Run, member: Member) -> dict[str, Any]:
+    """What is kept beside a model's weights."""
+    return {
+        "history": tuple(member.events),
+        "train_config": replace(run.request.training, seed=member.seed),
+        "corpus": run.corpus.about,
+        "begins_from": run.request.origin or {},
+    }
 
 
 def _name(member: Member) -> str:

@@ -153,7 +153,7 @@ def test_the_files_are_those_of_the_design(saved):
         "config.json",
         "history.jsonl",
         "model.safetensors",
-        "tokenizer.json",
+        "vocabulary.json",
     ]
     assert len((saved / "history.jsonl").read_text().splitlines()) == 6
     card = (saved / "README.md").read_text()
@@ -234,7 +234,7 @@ def test_saving_replaces_its_own_files_and_no_others(saved, trained, corpus):
         "notes.txt",
         "plots",
         "plots/loss.png",
-        "tokenizer.json",
+        "vocabulary.json",
     ]
     assert (saved / "notes.txt").read_text() == "the user's"
     assert os.listdir(saved.parent) == ["small"]
@@ -295,18 +295,34 @@ def test_not_a_checkpoint(tmp_path):
     refused(tmp_path / "nowhere", "there is no checkpoint folder")
     refused(tmp_path, "config.json cannot be read .No such file.*is this a checkpoint folder")
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    refused(tmp_path, "does not say that this is a gpt-lab-1 checkpoint")
+    refused(tmp_path, "is of a model in the layout of transformers.* open its folder with load_pretrained")
     (tmp_path / "config.json").write_text("[]")
     refused(tmp_path, "does not say that this is a gpt-lab-1 checkpoint")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_folder_of_an_earlier_version_is_read_and_gets_the_new_name(saved, trained, corpus):
+    """Its vocabulary was called tokenizer.json; a save replaces it, and leaves a file of that name that is not ours."""
+    before = load_checkpoint(saved)
+    (saved / "vocabulary.json").rename(saved / "tokenizer.json")
+    assert load_checkpoint(saved).tokenizer.itos == before.tokenizer.itos
+    (saved / "tokenizer.json").write_text("{}")
+    refused(saved, "tokenizer.json is not sound: it is not a vocabulary")
+    trainer, _ = trained
+    save_checkpoint(saved, trainer.model, corpus.tokenizer)
+    assert {"vocabulary.json", "tokenizer.json"} & contents(saved).keys() == {"vocabulary.json"}
+    (saved / "tokenizer.json").write_text("the user's")
+    save_checkpoint(saved, trainer.model, corpus.tokenizer)
+    assert load_checkpoint(saved).tokenizer.itos == before.tokenizer.itos
+    assert (saved / "tokenizer.json").read_text() == "the user's"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "vocabulary.json"])
 def test_a_missing_file(saved, name):
     (saved / name).unlink()
     refused(saved, f"{name} cannot be read")
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000])
 def test_json_that_is_not_or_goes_too_deep(saved, name, content):
     (saved / name).write_bytes(content)
@@ -375,7 +391,7 @@ def test_weights_that_are_not_numbers(saved, value):
         ({"dropout": "0"}, "is not sound: dropout is '0'"),
         ({"dropout": float("nan")}, "is not sound: dropout is nan"),
         ({"positions": ["rotary"]}, "is not sound: positions is"),
-        ({"vocab_size": 7}, "tokenizer.json has .* tokens and config.json says 7"),
+        ({"vocab_size": 7}, "vocabulary.json has .* tokens and config.json says 7"),
         ({"surprise": 1}, "is not sound: .*surprise"),
     ],
 )
@@ -416,25 +432,26 @@ def test_a_training_configuration_that_is_not_one(saved):
         ({"type": "words"}, "it is not a vocabulary of characters or of BPE"),
         ({"type": ["bpe"]}, "it is not a vocabulary of characters or of BPE"),
         (["a", "b"], "it is not a vocabulary of characters or of BPE"),
+        ({"version": "1.0", "model": {"type": "BPE"}}, "in Hugging Face's format.* its vocabulary in vocabulary.json"),
         ({"type": "bpe"}, "it lacks its tokens and their ids"),
         ({"type": "bpe", "vocabulary": {"a": -1}}, "it lacks its tokens and their ids"),
         ({"type": "bpe", "vocabulary": {"a": 0}}, "it lacks its list of merges, each a pair of tokens"),
         ({"type": "bpe", "vocabulary": {"a": 0}, "merges": ["a b"]}, "it lacks its list of merges, each a pair"),
-        ({"type": "bpe", "vocabulary": {"a": 0}, "merges": [[1, {}]]}, "tokenizer.json is not sound: "),
+        ({"type": "bpe", "vocabulary": {"a": 0}, "merges": [[1, {}]]}, "vocabulary.json is not sound: "),
         ({"type": "bpe", "vocabulary": {"a": 0}, "merges": []}, "it has no tokens for 255 of the 256 bytes"),
-        ({"type": "bpe", "vocabulary": {"a": 2**70}, "merges": []}, "tokenizer.json is not sound: "),
+        ({"type": "bpe", "vocabulary": {"a": 2**70}, "merges": []}, "vocabulary.json is not sound: "),
         ({"type": "bpe", "vocabulary": {"a": 0}, "merges": [["a", "a"]]}, "merge of 'a' and 'a' is out of vocabulary"),
-        ({"type": "bpe", "vocabulary": {"\ud800": 0}, "merges": []}, "tokenizer.json is not sound: "),
+        ({"type": "bpe", "vocabulary": {"\ud800": 0}, "merges": []}, "vocabulary.json is not sound: "),
         ({"type": "characters"}, "lacks its list of characters"),
         ({"type": "characters", "characters": "abc"}, "lacks its list of characters"),
         ({"type": "characters", "characters": ["a", "bc"]}, "is not sound: 'bc' is not a single character"),
         ({"type": "characters", "characters": ["a", {}]}, "is not sound: {} is not a single character"),
         ({"type": "characters", "characters": ["a", "a"]}, "is not sound: a character appears twice"),
-        ({"type": "characters", "characters": ["a", "b"]}, "tokenizer.json has 2 tokens and config.json says"),
+        ({"type": "characters", "characters": ["a", "b"]}, "vocabulary.json has 2 tokens and config.json says"),
     ],
 )
 def test_a_tokenizer_that_does_not_fit(saved, content, message):
-    (saved / "tokenizer.json").write_text(json.dumps(content))
+    (saved / "vocabulary.json").write_text(json.dumps(content))
     refused(saved, message)
 
 

@@ -104,7 +104,7 @@ def test_the_fields_of_2019_are_enough(original):
     [
         (
             {"model_type": "llama"},
-            "has the model_type 'llama', and not the 'gpt2' of an original GPT-2; choose another",
+            "has the model_type 'llama', and not the 'gpt2' of an original GPT-2 or the 'starcoder2' .*; choose",
         ),
         ({"model_type": None}, "has the model_type None, and not the 'gpt2'"),
         (

@@ -29,7 +29,7 @@ from gpt.folders import LOCK, FolderInUse, writer_of
 Files = dict[str, bytes]
 
 OLD_NAMES = ("config.json", "model.safetensors", "history.jsonl", "snapshot-000001.safetensors")
-NEW_NAMES = ("config.json", "model.safetensors", "tokenizer.json", "training.safetensors")
+NEW_NAMES = ("config.json", "model.safetensors", "vocabulary.json", "training.safetensors")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="it forks")
 
 

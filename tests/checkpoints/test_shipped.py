@@ -60,7 +60,7 @@ def test_a_finished_model_has_a_result_and_its_snapshots(finished):
         "model.safetensors",
         "snapshot-000001.safetensors",
         "snapshot-000004.safetensors",
-        "tokenizer.json",
+        "vocabulary.json",
     ]
     assert checkpoint.snapshot_steps == (1, 4)
     assert checkpoint.result["validation_loss"] == pytest.approx(evaluate(checkpoint.model, corpus), abs=1e-6)

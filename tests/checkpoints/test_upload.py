@@ -32,7 +32,7 @@ from gpt.runs.request import RunRequest
 from gpt.runs.run import BestWeights, Run
 
 Files = dict[str, bytes]
-NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
+NEEDED = ("config.json", "vocabulary.json", "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def _method(number: int) -> Callable[[Files], bytes]:
         (lambda files: zipped(files)[:-40], "not a zip file"),
         (lambda files: zipped({}), "lacks config.json"),
         (
-            lambda files: zipped({name: files[name] for name in ("config.json", "tokenizer.json")}),
+            lambda files: zipped({name: files[name] for name in ("config.json", "vocabulary.json")}),
             "lacks model.safetens",
         ),
         (
@@ -346,11 +346,26 @@ def test_a_zip_file_larger_than_is_taken_is_refused(files: Files) -> None:
         load_checkpoint_zip(zipped(files), largest=1000)
 
 
+def test_a_zip_file_of_an_earlier_version_is_read(files: Files, model: GPT2) -> None:
+    """Its vocabulary was called tokenizer.json; beside vocabulary.json, that is somebody else's file."""
+    old = {("tokenizer.json" if name == "vocabulary.json" else name): content for name, content in files.items()}
+    for content in (old, {**files, "tokenizer.json": b"not JSON"}):
+        loaded = load_checkpoint_zip(zipped(content))
+        assert_same_model(model, loaded.model)
+        assert loaded.tokenizer.decode([0, 4]) == "ae"
+
+
+def test_a_zip_file_in_the_layout_of_transformers_is_told_from_a_checkpoint(files: Files) -> None:
+    theirs = {"config.json": b'{"model_type": "gpt2"}', "tokenizer.json": b'{"model": {"type": "WordLevel"}}'}
+    with pytest.raises(CheckpointError, match="is of a model in the layout of transformers, and not of a checkpoint"):
+        load_checkpoint_zip(zipped(files | theirs))
+
+
 def test_a_bomb_costs_no_memory(files: Files) -> None:
     """A gigabyte of zeros packs into a megabyte; its size is refused before a byte is unpacked."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("config.json", "tokenizer.json"):
+        for name in ("config.json", "vocabulary.json"):
             archive.writestr(name, files[name])
         with archive.open("model.safetensors", "w") as file:
             for _ in range(100):

@@ -248,7 +248,7 @@ def test_a_text_is_read_from_a_pipe(tmp_path, monkeypatch, source):
         prepare_text(given(), tmp_path / kind, tokenizer=kind, vocab_size=300)
         assert load_corpus(tmp_path / kind).sha256 == expected.sha256
         assert load_corpus(tmp_path / kind).name == source
-        assert {path.name for path in (tmp_path / kind).iterdir()} == {"ids.bin", "meta.json", "tokenizer.json"}
+        assert {path.name for path in (tmp_path / kind).iterdir()} == {"ids.bin", "meta.json", "vocabulary.json"}
 
 
 @needs_dev_fd

@@ -362,11 +362,18 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, tiny_text, monkeypa
 def test_what_a_killed_preparation_left_is_cleared_away(tmp_path, tiny_text):
     (tmp_path / "text.txt").write_text(tiny_text)
     (tmp_path / "prepared" / ".preparing").mkdir(parents=True)
-    (tmp_path / "prepared" / ".preparing" / "tokenizer.json").write_bytes(b"half")
+    (tmp_path / "prepared" / ".preparing" / "vocabulary.json").write_bytes(b"half")
     (tmp_path / "prepared" / "ids.bin").write_bytes(b"had come to its place")
     prepare_text(tmp_path / "text.txt", tmp_path / "prepared")
     assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "prepared"}
-    assert {path.name for path in (tmp_path / "prepared").iterdir()} == {"ids.bin", "tokenizer.json", "meta.json"}
+    assert {path.name for path in (tmp_path / "prepared").iterdir()} == {"ids.bin", "vocabulary.json", "meta.json"}
+
+
+def test_a_text_prepared_by_an_earlier_version_is_read(prepared):
+    """Its vocabulary was called tokenizer.json."""
+    before = load_corpus(prepared).tokenizer.itos
+    (prepared / "vocabulary.json").rename(prepared / "tokenizer.json")
+    assert load_corpus(prepared).tokenizer.itos == before
 
 
 def test_a_disk_just_mounted_and_a_link_are_filled(tmp_path, tiny_text, monkeypatch):
@@ -478,9 +485,9 @@ def edit(folder, **changes):
     [
         (lambda f: (f / "ids.bin").write_bytes(b"\0" * 99), "ids.bin has 99 bytes, meta.json says 1,"),
         (lambda f: (f / "ids.bin").unlink(), "No such file"),
-        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json cannot be read"),
-        (lambda f: (f / "tokenizer.json").write_text("{}"), "it is not a vocabulary of characters or of BPE"),
-        (lambda f: (f / "tokenizer.json").write_text('{"type": "characters", "characters": ["a"]}'), "has 1 tokens"),
+        (lambda f: (f / "vocabulary.json").unlink(), "vocabulary.json cannot be read"),
+        (lambda f: (f / "vocabulary.json").write_text("{}"), "it is not a vocabulary of characters or of BPE"),
+        (lambda f: (f / "vocabulary.json").write_text('{"type": "characters", "characters": ["a"]}'), "has 1 tokens"),
         (lambda f: (f / "meta.json").write_text("{"), "meta.json is not JSON; the file is damaged"),
         (lambda f: (f / "meta.json").write_text("[]"), "meta.json does not say that this is a gpt-lab-text-1"),
         (lambda f: (f / "meta.json").write_bytes(b"[" * 100_000), "meta.json is not JSON"),

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gpt.checkpoints.upload import load_checkpoint_zip, open_model
 from gpt.data.corpora import load_corpus
 from gpt.data.corpus import Corpus
 from gpt.model.config import make_config
-from gpt.runs.exports import export_run, reproduction_script
+from gpt.runs.exports import export_for_transformers, export_run, reproduction_script
 from gpt.runs.limits import Limits
 from gpt.runs.request import RunRequest
 from gpt.runs.run import Run
@@ -30,10 +32,10 @@ def _finished(corpus: Corpus, seeds: int = 1) -> Run:
     size = {"embed_size": 16, "num_heads": 2, "num_layers": 1, "context_length": 16}
     models = tuple((name, make_config(name, corpus.tokenizer.vocab_size, **size)) for name in ("gpt2", "rotary"))
     training = TrainConfig(max_steps=12, batch_size=4, eval_interval=6, eval_windows=4, sample_length=10, device="cpu")
-    runs = Runs(Limits(unwatched_seconds=60.0))
+    runs = Runs(Limits(unwatched_seconds=600.0))
     asked = RunRequest(models, corpus.sha256, training, seeds, tokenizer_sha256=corpus.tokenizer_sha256)
     run = runs.submit(asked, corpus, "visitor")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not run.is_over and time.monotonic() < deadline:
         time.sleep(0.02)  # until the worker is done
     runs.close()
@@ -73,6 +75,25 @@ def test_each_model_is_an_archive_of_its_best_weights_that_compare_opens(finishe
         for mine, theirs in zip(member.model_at().parameters(), loaded.model.parameters(), strict=True):
             assert torch.equal(mine, theirs)
         assert list(loaded.history) == member.events
+
+
+def test_each_model_opens_in_transformers(finished: Run, tmp_path: Path) -> None:
+    files, refused = export_for_transformers(finished, tmp_path)
+    assert [path.name for path in files] == ["gpt2-seed-1337-transformers.zip", "rotary-seed-1337-transformers.zip"]
+    assert refused == []
+    for path, member in zip(files, finished.members, strict=True):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path)
+        folder = tmp_path / path.stem
+        theirs = AutoModelForCausalLM.from_pretrained(folder)
+        ids = AutoTokenizer.from_pretrained(folder)("a short text", return_tensors="pt")["input_ids"]
+        assert ids[0].tolist() == finished.corpus.tokenizer.encode("a short text")
+        with torch.no_grad():
+            torch.testing.assert_close(theirs(ids).logits, member.model_at()(ids), atol=1e-4, rtol=1e-4)
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        best = min(event.validation_loss for event in member.events if event.validation_loss is not None)
+        assert f"| best validation loss | {best:.3f} ± " in card
+        assert "| corpus | python-docs (SHA-256 of the text" in card
 
 
 def test_charts_are_pictures(finished: Run, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gpt.ui.app import create_demo
 from gpt.ui.sizes import SIZES
 
 PUBLIC = {
-    *("/train", "/watch", "/pause", "/step_once", "/stop", "/restart", "/branch", "/export"),
+    *("/train", "/watch", "/pause", "/step_once", "/stop", "/restart", "/branch", "/export", "/export_transformers"),
     *("/generate", "/expect", "/read", "/attention"),
     *("/measure_time", "/measure_cache", "/count_parts"),
     *("/experiment", "/watch_experiment"),

@@ -207,12 +207,30 @@ class TrainHandlers:
         from gpt.runs.exports import export_run
 
         with one_sentence():
-            run = self._run_in_hand(watched, hands_off=True)
-            if not any(member.events for member in run.members):
-                raise ValueError("this run has not begun yet; wait for its first point")
-            if not run.may_read(self.visitors.here()):
-                raise NotYourText
+            run = self._run_to_take_home(watched)
             return [str(path) for path in export_run(run, self.files.new_folder())]
+
+    def export_transformers(self, watched: Any) -> list[str]:
+        """Zip files of the run's models as transformers opens them; a sentence for each that it has no place for."""
+        from gpt.runs.exports import export_for_transformers
+
+        with one_sentence():
+            files, refused = export_for_transformers(self._run_to_take_home(watched), self.files.new_folder())
+            if not files:
+                raise ValueError(
+                    refused[0] if refused else "no model has learned anything yet; wait for its next point"
+                )
+        for reason in refused:
+            gr.Warning(sentence(ValueError(reason)), title="Not for transformers")
+        return [str(path) for path in files]
+
+    def _run_to_take_home(self, watched: Any) -> Run:
+        run = self._run_in_hand(watched, hands_off=True)
+        if not any(member.events for member in run.members):
+            raise ValueError("this run has not begun yet; wait for its first point")
+        if not run.may_read(self.visitors.here()):
+            raise NotYourText
+        return run
 
     def next_characters(self, key: Any, prompt: Any) -> dict[str, Any]:
         """The likeliest next characters after a prompt, for every model of a run (or of those that ship)."""

@@ -83,7 +83,12 @@ def build_train_tab(
                 restart = gr.Button("Train again from the start", size="sm")
                 branch = gr.Button("Go on with the settings above, in a copy", size="sm")
                 export = gr.Button("Prepare files to take home", size="sm")
-                files = gr.File(label="Chart, log, models, script", file_count="multiple", interactive=False)
+                for_transformers = gr.Button("Prepare the models for transformers", size="sm")
+                gr.Markdown(
+                    "The first gives the chart, log, script and the models for Compare; the second each model as "
+                    "a folder that the library transformers opens."
+                )
+                files = gr.File(label="Files to take home", file_count="multiple", interactive=False)
         with gr.Column(elem_classes="picture"):
             # They come with the page, so that the first curves wait for nothing else.
             curves, learned = shipped_view(catalogue)
@@ -127,7 +132,9 @@ def build_train_tab(
             **quiet,
         )
     stop.click(handlers.stop, [secret, watched], [*view, watched], api_name="stop", **quiet)
-    export.click(handlers.export, watched, files, api_name="export", concurrency_limit=1)
+    taking_home: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "take-home"}
+    export.click(handlers.export, watched, files, api_name="export", **taking_home)
+    for_transformers.click(handlers.export_transformers, watched, files, api_name="export_transformers", **taking_home)
     for button, preset in zip(presets, PRESETS, strict=True):
         button.click(
             partial(_set_up, preset),

@@ -121,7 +121,7 @@ def test_a_watchers_hand_makes_a_copy(
     wait_until(lambda: copy.state == "paused", "the copy to be held")
 
 
-@pytest.mark.parametrize("button", ["pause", "step_once", "restart", "branch", "export"])
+@pytest.mark.parametrize("button", ["pause", "step_once", "restart", "branch", "export", "export_transformers"])
 def test_what_learns_from_somebodys_own_text_is_nobody_elses(
     train_tab: TrainHandlers, running: Run, runs: Runs, button: str
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_run_in_the_queue_cannot_be_copied_yet(
 
 
 @pytest.mark.parametrize("watched", ["", "0123456789ab 3", None, 7, [], "x" * 9999], ids=lambda value: f"{value!r:.9}")
-@pytest.mark.parametrize("button", ["pause", "step_once", "stop", "restart", "branch", "export"])
+@pytest.mark.parametrize("button", ["pause", "step_once", "stop", "restart", "branch", "export", "export_transformers"])
 def test_buttons_without_a_run_say_so(train_tab: TrainHandlers, button: str, watched: Any) -> None:
     with refuses("press Train to start one"):
         press(train_tab, button, ANNA, watched)

@@ -153,6 +153,20 @@ def test_a_run_can_be_taken_home(train_tab: TrainHandlers, finished: Callable[..
     assert all(path.stat().st_size > 0 for path in paths)
 
 
+def test_models_can_be_taken_home_for_transformers(
+    train_tab: TrainHandlers, finished: Callable[..., Run], notices: list[str]
+) -> None:
+    """Those that it has a place for; a sentence names the others, and is the answer where there is no other."""
+    run = finished(variants=["gpt2", "sliding-window"], num_kv_heads=1)
+    (path,) = (Path(path) for path in press(train_tab, "export_transformers", ANNA, run.key))
+    assert path.name == "gpt2-seed-1337-transformers.zip"
+    (said,) = notices
+    assert said.startswith("Sliding-window: transformers has no place for a window beside learned positions; it has")
+    alone = finished(variants=["sliding-window"])
+    with refuses("^Sliding-window: transformers has no place for a window beside learned positions"):
+        press(train_tab, "export_transformers", ANNA, alone.key)
+
+
 def test_a_disk_that_takes_nothing_is_said_in_a_sentence(
     train_tab: TrainHandlers, finished: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,3 +191,5 @@ def test_before_its_first_point_there_is_nothing_to_take_home(
     assert not running.is_over
     with refuses("has not begun yet"):
         press(train_tab, "export", BEN, waiting.key)
+    with refuses("has not begun yet"):
+        press(train_tab, "export_transformers", BEN, waiting.key)
