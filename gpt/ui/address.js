@@ -2,7 +2,6 @@
 // longest }: the words of values that are not written as they are, and the value that is left out.
 
 window.gptLabAddress = (() => {
-  const VIEWS = { "write": "write", "step by step": "step", "read a text": "read" }; // of Compare, by their names
   const OTHER_TEXTS = { write: ["stepped", "reading"], step: ["prompt", "reading"], read: ["prompt", "stepped"] };
   const here = () => new URL(window.location.href).searchParams;
   const isOfPage = (name) => name.startsWith("__") || ["run", "name", "hands", "hide"].includes(name);
@@ -11,7 +10,7 @@ window.gptLabAddress = (() => {
 
   // The first list of tabs is the page's; Compare has one of its own.
   const lists = () => [...document.querySelectorAll("[role=tablist]")];
-  const pressedIn = (list) => list?.querySelector("[role=tab][aria-selected=true]")?.textContent.trim().toLowerCase();
+  const pressedIn = (list) => list?.querySelector("[role=tab][aria-selected=true]")?.dataset.tabId;
   const openTab = () => pressedIn(lists()[0]) ?? "train";
 
   // The address of a tab with these fields and no others, but those of the page: `page` replaces some, null removes one.
@@ -65,7 +64,7 @@ window.gptLabAddress = (() => {
   // What the page alone knows of a tab: Compare's view, the head of the large map.
   function shownOn(tab) {
     if (tab === "compare") {
-      const view = VIEWS[pressedIn(lists().find((list, index) => index && list.offsetParent))];
+      const view = pressedIn(lists().find((list, index) => index && list.offsetParent));
       return view && view !== "write" ? [["view", view]] : [];
     }
     if (tab === "attention") {
@@ -118,6 +117,6 @@ window.gptLabAddress = (() => {
 
 document.documentElement.dataset.hide = (new URL(window.location.href).searchParams.get("hide") ?? "").replaceAll(",", " ");
 document.addEventListener("click", ({ target }) => {
-  const tab = target.closest("[role=tab]")?.textContent.trim().toLowerCase();
+  const tab = target.closest("[role=tab]")?.dataset.tabId;
   if (["train", "compare", "attention", "cost", "experiments"].includes(tab)) window.gptLabAddress.opens(tab);
 });

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from gpt.ui.address import MOST_SAID, Link, fields_of, read
-from gpt.ui.components.link_bar import link_bar, qr_code
+from gpt.ui.components.link_bar import code_of, link_bar
 from gpt.ui.turns import PRESSES
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def updates(tab: str, controls: Mapping[str, Any], link: Link) -> list[Any]:
     stay.
     """
     said, fields = link.of(tab), fields_of(tab)
-    first = {name: control.value for name, control in controls.items() if not fields[name].is_text}
+    holding = {name: control for name, control in controls.items() if not isinstance(control, gr.Tabs)}
+    first = {name: control.value for name, control in holding.items() if not fields[name].is_text}
     left_out = first if link.is_move and said else {}
     return [_update(control, said.get(name, left_out.get(name, gr.skip()))) for name, control in controls.items()]
 
@@ -165,11 +166,11 @@ def build_link_bar(join_address: str) -> gr.HTML:
     """The bar beside the title, with where a class is to join; "" for nowhere."""
     value = {"note": "", "join": join_address}
 
-    def qr_code_of(sent: Any) -> dict[str, Any]:
+    def qr_code(sent: Any) -> dict[str, Any]:
         """The page calls this by itself, with one object."""
-        return qr_code(sent.get("words") if isinstance(sent, dict) else None)
+        return code_of(sent.get("words") if isinstance(sent, dict) else None)
 
-    return link_bar(value, elem_id="link-bar", server_functions=[qr_code_of])
+    return link_bar(value, elem_id="link-bar", server_functions=[qr_code])
 
 
 def connect_links(

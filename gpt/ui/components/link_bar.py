@@ -20,12 +20,12 @@ def link_bar(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
 
     Events: `link`, when the link to the open tab is wanted; the page answers with `gpt-lab:link` on the document, whose
     `detail` is {tab, url, leftOut}; and `go`, with `query`, after a step in the browser's history. The server function
-    `qr_code`, called with {"words"}, answers as `qr_code` does.
+    `qr_code`, called with {"words"}, answers as `code_of` does.
     """
     return drawn_component("link_bar", value, shared=("parts", "numbers", "switches"), **options)
 
 
-def qr_code(words: Any) -> dict[str, Any]:
+def code_of(words: Any) -> dict[str, Any]:
     """A QR code of some words: {"size", "path"} of an SVG of so many units, or {"error"} with a sentence."""
     try:
         words = require_text("the link", words, _LONGEST_QUESTION)

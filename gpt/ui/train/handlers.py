@@ -101,7 +101,8 @@ class TrainHandlers:
         controls = [form.get(field.name, gr.skip()) for field in fields(TrainSettings)]
         if run is None:
             chart, panel = shipped_view(self.catalogue)
-            return "", gr.skip(), chart, panel | ({"sentence": _FORGOTTEN} if asked else {}), *controls
+            none = "" if link.is_move else gr.skip()
+            return none, gr.skip(), chart, panel | ({"sentence": _FORGOTTEN} if asked else {}), *controls
         watched, known = self._show(run, seen, hands_off=link.page.get("hands") == "off")
         return watched, known, gr.skip(), gr.skip(), *controls
 
