@@ -139,7 +139,8 @@ const entries = [process.argv[2] ?? ''];
 globalThis.window = { location: { get href() { return 'http://lab/' + entries.at(-1); } }, history: { state: null } };
 window.history.replaceState = (state, title, address) => { entries[entries.length - 1] = new URL(address).search; };
 window.history.pushState = (state, title, address) => { entries.push(new URL(address).search); };
-const tabs = process.argv.slice(3).map((tabId) => ({ querySelector: () => ({ dataset: { tabId } }), offsetParent: {} }));
+const listOf = (tabId) => ({ querySelector: () => ({ dataset: { tabId } }), offsetParent: {} });
+const tabs = process.argv.slice(3).map(listOf);
 let links = [];
 globalThis.CustomEvent = class { constructor(name, { detail }) { Object.assign(this, { name, detail }); } };
 globalThis.document = {
@@ -154,7 +155,7 @@ globalThis.document = {
 
 @pytest.fixture(scope="session")
 def in_page() -> Callable[..., list[dict[str, Any]]]:
-    """`in_page([(script, values), ...], query, tab, view)`: after each, the query, the number of entries, the links told."""
+    """`in_page([(script, values), ...], query, tab, view)`: what there is after each."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node.js, which would run the page's scripts, is not on this machine")

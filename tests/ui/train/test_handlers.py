@@ -7,7 +7,6 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -28,6 +27,7 @@ from served import (
 
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
+from gpt.ui.address import read
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
@@ -48,7 +48,7 @@ def test_a_secret_is_never_shown_to_others(train_tab: TrainHandlers, start: Call
     run = start(ANNA, steps=FOREVER)
     answers = [
         train_tab.train(BEN, [], *controls(steps=FOREVER)),
-        train_tab.rejoin("", [], SimpleNamespace(query_params={"run": run.key})),
+        train_tab.rejoin(read([("run", run.key)]), "", [], {}),
         train_tab.stop(BEN, run.key),
     ]
     assert ANNA not in repr(answers)
@@ -107,14 +107,16 @@ def test_watching_nothing_shows_the_shipped_models(train_tab: TrainHandlers, wat
 
 def test_rejoining_by_the_address(train_tab: TrainHandlers, start: Callable[..., Run]) -> None:
     run = start(steps=FOREVER)
-    watched, seen = train_tab.rejoin("", [], SimpleNamespace(query_params={"run": run.key}))[:2]
+    watched, seen = train_tab.rejoin(read([("run", run.key)]), "", [], {})[:2]
     assert key_of(watched) == run.key
     assert seen == [run.key]
 
 
 @pytest.mark.parametrize("query", [{}, {"run": "0123456789ab"}, {"run": "../../etc"}, {"other": "x"}], ids=repr)
 def test_an_address_without_a_run_changes_nothing(train_tab: TrainHandlers, query: dict[str, str]) -> None:
-    watched, seen, chart, _ = train_tab.rejoin("", [], SimpleNamespace(query_params=query))
+    watched, seen, chart, panel, *form = train_tab.rejoin(read(query.items()), "", [], {})
+    assert ("forgotten the run" in panel["sentence"]) == ("run" in query)
+    assert all(update == gr.skip() for update in form)
     assert [curve["label"] for curve in chart["series"]] == SHIPPED  # how the shipped models learned
     for answer in (watched, seen):
         assert answer == {"__type__": "update"}
@@ -122,9 +124,9 @@ def test_an_address_without_a_run_changes_nothing(train_tab: TrainHandlers, quer
 
 def test_opening_the_page_again_finds_ones_own_run(train_tab: TrainHandlers, start: Callable[..., Run]) -> None:
     run = start(ANNA, steps=FOREVER)
-    nowhere = SimpleNamespace(query_params={})
-    assert key_of(train_tab.rejoin(ANNA, [], nowhere)[0]) == run.key
-    assert train_tab.rejoin("b" * 32, [], nowhere)[:2] == (gr.skip(), gr.skip())
+    nowhere = read([])
+    assert key_of(train_tab.rejoin(nowhere, ANNA, [], {})[0]) == run.key
+    assert train_tab.rejoin(nowhere, "b" * 32, [], {})[:2] == (gr.skip(), gr.skip())
 
 
 # --- Watching only ----------------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ def test_opening_the_page_again_finds_ones_own_run(train_tab: TrainHandlers, sta
 
 def hands_off(tab: TrainHandlers, run: Run) -> str:
     """What a page opened with `&hands=off` watches."""
-    return tab.rejoin("", [], SimpleNamespace(query_params={"run": run.key, "hands": "off"}))[0]
+    return tab.rejoin(read([("run", run.key), ("hands", "off")]), "", [], {})[0]
 
 
 def test_hands_off_is_hands_off(train_tab: TrainHandlers, running: Run) -> None:
