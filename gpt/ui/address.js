@@ -116,7 +116,8 @@ window.gptLabAddress = (() => {
 })();
 
 document.documentElement.dataset.hide = (new URL(window.location.href).searchParams.get("hide") ?? "").replaceAll(",", " ");
-document.addEventListener("click", ({ target }) => {
+// Before the page itself hears of the press: what opens may write its settings into the address.
+window.addEventListener("click", ({ target }) => {
   const tab = target.closest("[role=tab]")?.dataset.tabId;
   if (["train", "compare", "attention", "cost", "experiments"].includes(tab)) window.gptLabAddress.opens(tab);
-});
+}, true);

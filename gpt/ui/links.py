@@ -189,7 +189,8 @@ def connect_links(
         link = _without_strange_models(link, catalogue)
         value = {"note": link.note(), "join": join_address}
         set_by_it = [update for tab, controls in in_tabs.items() for update in updates(tab, controls.set, link)]
-        return [value, gr.Tabs(selected=link.tab), *set_by_it]
+        tab = gr.skip() if link.is_move else gr.Tabs(selected=link.tab)  # which the page then has opened itself
+        return [value, tab, *set_by_it]
 
     settable = [control for controls in in_tabs.values() for control in controls.set.values()]
     on_opening(page, bar, open_link, [names], [bar, tabs, *settable])

@@ -138,6 +138,7 @@ _BROWSER = """
 const entries = [process.argv[2] ?? ''];
 globalThis.window = { location: { get href() { return 'http://lab/' + entries.at(-1); } }, history: { state: null } };
 window.history.replaceState = (state, title, address) => { entries[entries.length - 1] = new URL(address).search; };
+window.addEventListener = () => {};
 window.history.pushState = (state, title, address) => { entries.push(new URL(address).search); };
 const listOf = (tabId) => ({ querySelector: () => ({ dataset: { tabId } }), offsetParent: {} });
 const tabs = process.argv.slice(3).map(listOf);

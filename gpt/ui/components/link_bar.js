@@ -114,7 +114,12 @@ async function showCode(words, title) {
 
 // ---- the browser's history ----
 
-window.addEventListener("popstate", () => element.isConnected && trigger("go", { query: window.location.search }));
+window.addEventListener("popstate", () => {
+  if (!element.isConnected) return;
+  const tab = new URL(window.location.href).searchParams.get("tab") ?? "train";
+  if (tab in TABS) document.querySelector(`[role=tab][data-tab-id="${tab}"]`)?.click(); // at once; the rest is asked for
+  trigger("go", { query: window.location.search });
+});
 document.addEventListener("gpt-lab:link", arrive);
 
 function receive() {

@@ -131,8 +131,10 @@ def build_train_tab(
     watching: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **WATCHING}
     watched.change(handlers.watch, watched, view, api_name="watch", **watching)
     in_address = {address_name: controls[setting] for setting, address_name in names_in_links().items()}
-    watched.change(None, [watched, *in_address.values()], None, js=links.keep_run(in_address), **private)
-    watched.change(handlers.name_of, watched, [name, names], **private)
+    watched.change(
+        None, [watched, *in_address.values()], None, js=links.keep_run(in_address), trigger_mode="multiple", **private
+    )
+    watched.change(handlers.name_of, watched, [name, names], trigger_mode="multiple", **private)
     panel.watch_again(handlers.watch, watched, view, api_visibility="private", **watching)
     leave_checks_to_handlers(controls.values())
     hand = [secret, seen, watched]
