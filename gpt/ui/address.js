@@ -45,13 +45,14 @@ window.gptLabAddress = (() => {
     replace(addressOf(tab, [...given, ...entriesOf(fields, values, isHere), ...others]));
   }
 
-  // Another run than the address's is a new entry of the history, so that Back returns to the run before.
-  function keepRun(fields, watched, values) {
+  // Another run than the address's is a new entry of the history, so that Back returns to the run before. Its settings
+  // are the server's to tell; a link that is asked for says them, too.
+  function keepRun(watched) {
     const [run] = String(watched ?? "").split(" ");
     const before = here().get("run") ?? "";
     if (run === before) return;
     const tab = here().get("tab") ?? openTab();
-    const settings = tab === "train" ? entriesOf(fields, values, isHere) : [...here()].filter(([name]) => name !== "tab" && !isOfPage(name));
+    const settings = tab === "train" ? [] : [...here()].filter(([name]) => name !== "tab" && !isOfPage(name));
     const hands = String(watched).endsWith(" hands off") ? "off" : null;
     (before && run ? push : replace)(addressOf(tab, settings, { run, hands, name: null }));
   }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gpt.ui.catalogue import Catalogue
 
 SCRIPT = Path(__file__).with_name("address.js")
+# The script that runs when the page watches another run: that is a new entry of the history.
+KEEP_RUN = "(watched) => { window.gptLabAddress.keepRun(watched); return [watched]; }"
 _LONGEST_QUERY = 100_000  # characters
 
 
@@ -68,16 +70,6 @@ def keep(tab: str, controls: Mapping[str, Any], **constant: str) -> str:
     """
     how = json.dumps([tab, written(tab, controls), constant])
     return f"(...values) => {{ window.gptLabAddress.keep(...{how}, values); return values; }}"
-
-
-def keep_run(controls: Mapping[str, Any]) -> str:
-    """The script that runs when the page watches another run: it and its settings make a new entry of the history.
-
-    Args:
-        controls: of the Train tab; the script is given the run and then their values.
-    """
-    how = json.dumps(written("train", controls))
-    return f"(watched, ...values) => {{ window.gptLabAddress.keepRun({how}, watched, values); return []; }}"
 
 
 def tell_link(tabs: Mapping[str, Mapping[str, Any]]) -> str:

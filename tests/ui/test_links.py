@@ -27,7 +27,7 @@ def script(kind: str, *arguments: Any) -> str:
     held = {name: Held(value) for name, value in COMPARE.items()}
     return {
         "keep": lambda: links.keep("compare", held, **dict(arguments)),
-        "run": lambda: links.keep_run({"steps": Held(200)}),
+        "run": lambda: links.KEEP_RUN,
         "link": lambda: links.tell_link({"train": {"steps": Held(200)}, "compare": held}),
     }[kind]()
 
@@ -64,21 +64,18 @@ def test_a_link_holds_the_open_tabs_whole_setup_and_says_what_it_leaves_out(in_p
     assert link["url"].endswith("/?tab=train&steps=300")
 
 
-def test_another_run_is_a_new_entry_of_the_history_and_its_settings_are_not(in_page: Any) -> None:
-    keep_run = script("run")
-    calls = [
-        (keep_run, ["aaaa 1", 200]),
-        (keep_run, ["aaaa 2", 300]),
-        (keep_run, ["bbbb 3 hands off", 300]),
-        (keep_run, ["", 300]),
-    ]
-    steps = in_page(calls, "?name=Ada")
+def test_another_run_is_a_new_entry_of_the_history(in_page: Any) -> None:
+    runs = ["aaaa 1", "aaaa 2", "bbbb 3 hands off", "cccc 4", ""]
+    steps = in_page([(script("run"), [run]) for run in runs], "?name=Ada&steps=300")
     assert [(step["query"], step["entries"]) for step in steps] == [
         ("?tab=train&run=aaaa", 1),  # the first one takes the place of none
         ("?tab=train&run=aaaa", 1),
-        ("?tab=train&steps=300&run=bbbb&hands=off", 2),
-        ("?tab=train&steps=300", 2),
+        ("?tab=train&run=bbbb&hands=off", 2),
+        ("?tab=train&run=cccc", 3),
+        ("?tab=train", 3),
     ]
+    (step,) = in_page([(script("run"), ["bbbb 1"])], "?tab=cost&window=8&run=aaaa")
+    assert (step["query"], step["entries"]) == ("?tab=cost&window=8&run=bbbb", 2)  # another tab's settings stay
 
 
 def test_every_tab_says_its_whole_setup() -> None:

@@ -129,11 +129,8 @@ def build_train_tab(
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRESSES}
     private: dict[str, Any] = {**quiet, "api_visibility": "private"}
     watching: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **WATCHING}
-    watched.change(handlers.watch, watched, view, api_name="watch", **watching)
+    watched.change(handlers.watch, watched, view, js=links.KEEP_RUN, api_name="watch", **watching)
     in_address = {address_name: controls[setting] for setting, address_name in names_in_links().items()}
-    watched.change(
-        None, [watched, *in_address.values()], None, js=links.keep_run(in_address), trigger_mode="multiple", **private
-    )
     watched.change(handlers.name_of, watched, [name, names], trigger_mode="multiple", **private)
     panel.watch_again(handlers.watch, watched, view, api_visibility="private", **watching)
     leave_checks_to_handlers(controls.values())
