@@ -29,17 +29,19 @@ from gpt.training.state import TrainEvent
 _TEXT_FILE = "text.txt"
 
 
-def export_run(run: Run, folder: Path) -> list[Path]:
+def export_run(run: Run, folder: Path, name: str = "") -> list[Path]:
     """Write all files of a run into a folder that exists; returns them in the order to show.
+
+    The chart's legend and the names of the files say `name`, what somebody calls the run, where it has one.
 
     A copy of another run has no script, because its first steps were made elsewhere; nor has a run that goes on from a
     model, whose weights no seed gives again.
     """
     files = [
-        _write_chart(run, folder / "chart.png"),
-        _write_chart(run, folder / "chart.svg"),
-        _write_history(run, folder / "history.csv"),
-        *(_write_model(run, member, folder) for member in run.members if member.kept_steps),
+        _write_chart(run, folder / f"{_in_file_name(name)}chart.png", name),
+        _write_chart(run, folder / f"{_in_file_name(name)}chart.svg", name),
+        _write_history(run, folder / f"{_in_file_name(name)}history.csv"),
+        *(_write_model(run, member, folder, name) for member in run.members if member.kept_steps),
     ]
     if not run.request.copy_of and not run.request.begins_from:
         script = folder / "reproduce.py"
@@ -96,6 +98,7 @@ def export_attention(
         as a NumPy archive.
     """
     layer, head = chosen
+    label = _plain(label)
     one = attention_figure(weights[layer, head], config, tokens, f"{label}: layer {layer + 1}, head {head + 1}")
     every = attention_grid_figure(weights, config, f"{label}: all heads")
     files = []
@@ -115,9 +118,21 @@ def corpus_text(corpus: Corpus) -> str:
     return corpus.tokenizer.decode([*corpus.train_ids.tolist(), *corpus.validation_ids.tolist()])
 
 
-def _write_chart(run: Run, path: Path) -> Path:
+def _in_file_name(name: str) -> str:
+    """The beginning of a file's name that says a run's: letters, digits and dashes, or nothing."""
+    said = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"{said}-" if said else ""
+
+
+def _plain(words: str) -> str:
+    """Words in a figure as they are: a dollar sign would begin a formula."""
+    return words.replace("$", r"\$")
+
+
+def _write_chart(run: Run, path: Path, name: str) -> Path:
     origin = run.request.origin
     after = f", goes on from {origin['name']}" if origin else ""
+    after += f", {_plain(name)}" if name else ""
     curves = {f"{_name(member)}{after}": (variant_name(member.config), list(member.events)) for member in run.members}
     save_figure(loss_figure(curves), path)
     return path
@@ -140,9 +155,9 @@ def _write_history(run: Run, path: Path) -> Path:
     return path
 
 
-def _write_model(run: Run, member: Member, folder: Path) -> Path:
+def _write_model(run: Run, member: Member, folder: Path, run_name: str) -> Path:
     """The checkpoint folder of a model that has begun to learn, as a zip file of its own, as Compare opens it."""
-    name = _name(member)
+    name = f"{_in_file_name(run_name)}{_name(member)}"
     path = folder / f"{name}.zip"
     with TemporaryDirectory() as workplace, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         checkpoint = Path(workplace, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import html
 import logging
 import os
 import signal
@@ -21,7 +20,7 @@ from starlette.routing import Route
 from gpt.checkpoints.listing import TRAINED_MODELS
 from gpt.runs.limits import LARGEST_UPLOAD, MOST_SESSIONS, MOST_THREADS, Limits
 from gpt.runs.scheduler import Runs
-from gpt.ui import address
+from gpt.ui import address, links
 from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
@@ -38,9 +37,8 @@ from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
 _FIRST_COMPONENTS = ("loss_chart", "run_panel", "diagnostics")  # what there is to see when the page opens
+_SCRIPTS = (Path(__file__).with_name("stream_guard.js"), links.SCRIPT)
 _log = logging.getLogger(__name__)
-
-_STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
 
 
 def create_demo(
@@ -58,26 +56,28 @@ def create_demo(
     door = Door(runs, files_of_process())
     catalogue = Catalogue(models_folder, runs, door.visitors)
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
-        join = "" if join_address is None else f"<p id='join'>Join at <b>{html.escape(join_address)}</b></p>"
-        gr.HTML(
-            f"<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>{join}",
-            elem_id="title",
-        )
+        with gr.Row(elem_classes="top"):
+            gr.HTML(
+                "<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>",
+                elem_id="title",
+            )
+            bar = links.build_link_bar(join_address or "")
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
+        names = gr.BrowserState({}, storage_key="gpt-lab-names", secret="gpt-lab")
         seen = gr.State([])
         with gr.Tabs() as tabs:
             with gr.Tab("Train", id="train"):
-                build_train_tab(demo, runs, catalogue, door, secret, seen)
+                in_train = build_train_tab(demo, runs, catalogue, door, secret, seen, names, bar)
             with gr.Tab("Compare", id="compare") as compare:
-                in_address = build_compare_tab(compare, catalogue, seen)
+                in_compare = build_compare_tab(compare, catalogue, seen)
             with gr.Tab("Attention", id="attention") as attention:
-                build_attention_tab(attention, catalogue, door.files, seen)
+                in_attention = build_attention_tab(attention, catalogue, door.files, seen)
             with gr.Tab("Cost", id="cost") as cost:
-                build_cost_tab(cost, catalogue, seen)
+                in_cost = build_cost_tab(cost, catalogue, seen)
             with gr.Tab("Experiments", id="experiments"):
-                build_experiments_tab(demo, runs, door, secret)
-        address.set_controls(demo, {"tab": tabs, **in_address})
-        demo.load(None, js=address.keep_tab(), api_visibility="private")
+                in_experiments = build_experiments_tab(demo, runs, door, secret, bar)
+        in_tabs = dict(zip(address.TABS, (in_train, in_compare, in_attention, in_cost, in_experiments), strict=True))
+        links.connect_links(demo, bar, names, catalogue, tabs, in_tabs, join_address or "")
     door.line_up(demo)
     demo.runs, demo.door = runs, door  # for `launch`
     return demo
@@ -109,7 +109,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
         prevent_thread_lock=True,
         theme=page_theme(),
         css=stylesheet(),
-        head=f"<script>{_STREAM_GUARD.read_text(encoding='utf-8')}</script>",
+        head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in _SCRIPTS),
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
         max_threads=MOST_THREADS,  # of all running events together

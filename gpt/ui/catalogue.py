@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from gpt.runs.scheduler import Runs
 from gpt.training.state import best_event
 from gpt.ui.door.visitors import Visitors
 from gpt.ui.limiter import COMPUTING
+from gpt.ui.naming import RunNames, described_member, named
 
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class ReadyModel:
         variant: decides its colour.
         model: in evaluation mode.
         tokenizer: its vocabulary.
+        shared: the same under its common name, where this is what one page calls it.
     """
 
     label: str
@@ -51,12 +53,19 @@ class ReadyModel:
     variant: str
     model: GPT2
     tokenizer: Tokenizer
+    shared: ReadyModel | None = None
+
+    def called(self, label: str) -> ReadyModel:
+        """The same model under another name."""
+        return self if label == self.label else replace(self, label=label, shared=self)
 
     @cached_property
     def engine(self) -> GenerationEngine:
-        """Through which all who generate with it share the work."""
+        """Through which all who generate with it share the work, whatever they call it."""
         from gpt.generation.engine import GenerationEngine
 
+        if self.shared is not None:
+            return self.shared.engine
         return GenerationEngine(self.model, limiter=COMPUTING)
 
 
@@ -89,12 +98,16 @@ class Catalogue:
         folder: where the shipped checkpoints lie.
         runs: the server's runs.
         visitors: who asks: a model that has learned somebody's own text is theirs alone.
+
+    Attributes:
+        names: what people call the runs.
     """
 
     def __init__(self, folder: Path, runs: Runs, visitors: Visitors) -> None:
         self._folder = folder
         self._runs = runs
         self._visitors = visitors
+        self.names = RunNames()
         names = list_checkpoints(folder)
         self.shipped = sorted(names, key=lambda name: [*VARIANTS, name].index(name))  # gpt2 first, the rest after it
         self._checkpoints: dict[str, Checkpoint] = {}
@@ -105,18 +118,22 @@ class Catalogue:
         self._lock = threading.Lock()
         self._records_lock = threading.Lock()  # of its own: records do not wait for weights
 
-    def choices(self, seen: Any, *, snapshots: bool = True) -> list[tuple[str, str]]:
+    def choices(self, seen: Any, *, snapshots: bool = True, also: Any = ()) -> list[tuple[str, str]]:
         """(what the page shows, name) of every model that a visitor can choose.
 
         Args:
             seen: the keys of the runs they have watched and the names of their uploads, the latest last.
             snapshots: whether models are listed as they were at earlier steps, too.
+            also: names of models that are listed too, with the others of their runs: a link may have brought them.
         """
         own: list[tuple[str, str]] = []
-        for item in reversed(seen if isinstance(seen, list) else []):
-            run = self._runs.find(item) if isinstance(item, str) else None
+        brought = [name for name in (also if isinstance(also, list) else []) if isinstance(name, str)]
+        items = [name.split("/")[1] if name.startswith("run/") else name for name in brought]
+        items += [item for item in (seen if isinstance(seen, list) else []) if isinstance(item, str)]
+        for item in reversed(dict.fromkeys(items)):
+            run = self._runs.find(item)
             if run is not None and run.may_read(self._visitors.here()):
-                own += _run_choices(run, snapshots)
+                own += _run_choices(run, snapshots, self.names.of(run.key))
             elif item in self._uploads:
                 own.append((f"{self._uploads[item].label}, uploaded", item))
         shipped = [(f"{name}, shipped", f"shipped/{name}") for name in self.shipped]
@@ -127,7 +144,14 @@ class Catalogue:
                 for step in snapshot_steps(self._folder / name)
             ]
         original = [] if self._original is None else [(self._original.label, ORIGINAL)]
-        return [*own, *shipped, *original]
+        return [*_told_apart(own), *shipped, *original]
+
+    def has(self, name: Any) -> bool:
+        """Whether a model of that name is here, for whoever may have it."""
+        if name == ORIGINAL:
+            return self._original is not None
+        is_upload = isinstance(name, str) and name in self._uploads
+        return is_upload or self._named_shipped(name) is not None or self._trained(name) is not None
 
     def get(self, name: Any) -> ReadyModel:
         """The model of that name; raises ValueError if it is not there (any more)."""
@@ -172,15 +196,26 @@ class Catalogue:
             raise ValueError("the original GPT-2 is too large to be trained here; choose another model")
         ready, trained = self.get(name), self._trained(name)
         weights = {weight_name: weight.detach() for weight_name, weight in ready.model.named_parameters()}
-        is_upload = name in self._uploads
-        is_private = is_upload or (trained is not None and trained[0].is_private)
+        is_private = name in self._uploads or (trained is not None and trained[0].is_private)
         return Beginning(
             label=ready.label if trained is None else trained[1].label,
-            begins_from=f"{ready.label}{', uploaded' * is_upload} {weights_digest(weights)}",
+            begins_from=f"{self._origin_name(name)} {weights_digest(weights)}",
             config=ready.model.config,
             tokenizer=ready.tokenizer,
             weights=InitialWeights(weights, is_private),
         )
+
+    def _origin_name(self, name: str) -> str:
+        """What a model is called in a run that begins from it: the same for everyone, whatever they call its run."""
+        trained, shipped = self._trained(name), self._named_shipped(name)
+        if trained is not None:
+            return described_member(trained[0], trained[1])
+        return shipped[0] if shipped is not None else f"{self._uploads[name].label}, uploaded"
+
+    def begun_from(self, origin: str, seen: Any) -> str | None:
+        """The name of the model that runs with this origin begin from, if it is among the visitor's `beginnings`."""
+        names = [name for _, name in self.beginnings(seen)]
+        return next((name for name in names if self._origin_name(name) == origin), None)
 
     def chosen(self, names: Any, most: int = MOST_COMPARED) -> list[ReadyModel]:
         """The models of these names, side by side; raises ValueError if they are none, too many or not there."""
@@ -304,7 +339,7 @@ class Catalogue:
             raise NotYourText
         if member.best is None:
             raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
-        label = f"{member_label(run, member)} (run {run.key[:4]})"
+        label = described_member(run, member)
         so_far = member.events[-1].step if member.events else 0
         note = (
             f"trained here; {f'best of {so_far:,} steps' if step is None else f'at step {step:,}'} on {run.corpus.name}"
@@ -317,7 +352,7 @@ class Catalogue:
                 variant = variant_name(member.config)
                 ready = ReadyModel(label, note, variant, member.model_at(step), run.corpus.tokenizer)
                 self._in_use[run.key, label, note] = ready
-            return ready
+        return ready.called(named(self.names.of(run.key), label))
 
 
 def at_step(name: str, step: int) -> str:
@@ -325,23 +360,26 @@ def at_step(name: str, step: int) -> str:
     return f"{name.partition('@')[0]}@{step}"
 
 
-def _run_choices(run: Run, snapshots: bool) -> list[tuple[str, str]]:
-    """The models of a run: each as it is best now, then as it was at its snapshots."""
-    started = [(number, member) for number, member in enumerate(run.members) if member.kept_steps]
-    best = [
-        (f"{member_label(run, member)}, run {run.key[:4]}", f"run/{run.key}/{number}") for number, member in started
+def _run_choices(run: Run, snapshots: bool, name: str) -> list[tuple[str, str]]:
+    """The models of a run of this name: each as it is best now, then as it was at its snapshots."""
+    started = [
+        (named(name, described_member(run, member)), f"run/{run.key}/{number}", member)
+        for number, member in enumerate(run.members)
+        if member.kept_steps
     ]
+    best = [(shown, of) for shown, of, _ in started]
     earlier = [
-        (f"{member_label(run, member)} at step {step:,}, run {run.key[:4]}", f"run/{run.key}/{number}@{step}")
-        for number, member in started
+        (f"{shown}: at step {step:,}", f"{of}@{step}")
+        for shown, of, member in started
         for step in sorted(member.snapshots if snapshots else ())
     ]
     return [*best, *earlier]
 
 
-def member_label(run: Run, member: Member) -> str:
-    """A member's name, with its seed where the run has several."""
-    return member.label if run.request.seeds == 1 else f"{member.label} · seed {member.seed}"
+def _told_apart(choices: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The same choices; what two of them would show alike has the beginning of its run's key added."""
+    times = Counter(shown for shown, name in choices if name.startswith("run/"))
+    return [(f"{shown}, run {name.split('/')[1][:4]}" if times[shown] > 1 else shown, name) for shown, name in choices]
 
 
 def _is_number(text: str, below: int) -> bool:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from gpt.figures.colours import OTHER_DASHES, VARIANT_COLOURS, variant_dash
 from gpt.model.config import VARIANTS
+from gpt.ui.hiding import hiding_style
 
 _PALETTE = {
     # name: (light page, dark page)
@@ -50,7 +51,7 @@ def stylesheet() -> str:
         f".variants label:nth-of-type({place}) {{--chip: {variant_style(name)['colour']};}}\n"
         for place, name in enumerate(VARIANTS, start=1)
     )
-    return f":root {{{shared}{light}}}\n.dark {{{dark}}}\n{style}\n{chips}"
+    return f":root {{{shared}{light}}}\n.dark {{{dark}}}\n{style}\n{chips}{hiding_style()}"
 
 
 def page_theme() -> gr.themes.Base:

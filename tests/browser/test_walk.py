@@ -159,7 +159,7 @@ def compares(visitor: Visitor, run: str) -> None:
     notes = "".join(columns.locator(".note").all_inner_texts())
     assert notes.count("shipped") == 2
     assert notes.count("trained here") == 2
-    assert "".join(columns.locator("h3").all_inner_texts()).count(f"run {run[:4]}") == 2
+    assert "".join(columns.locator("h3").all_inner_texts()).count(" 3,000 steps, tiny, ") == 2
     for more_than in (0, 20, 40):
         for column in range(4):
             expect(columns.nth(column).locator(".text")).to_have_text(at_least(more_than + 1))
@@ -321,7 +321,7 @@ def goes_back_through_training(visitor: Visitor) -> None:
         range_.press(key)
         expect(slider).to_contain_text(re.compile(f"step {step}"))
         expect(page.locator("#outcomes")).to_contain_text(re.compile(f"at step {step} on"))
-    expect(page.locator("#attention-map .variant-name").first).to_contain_text("gpt2 (run ")
+    expect(page.locator("#attention-map .variant-name").first).to_contain_text("gpt2, 3,000 steps")
     visitor.looks_around("13-as-it-learned")
 
 
@@ -345,12 +345,12 @@ def looks_at_hostile_words(visitor: Visitor) -> None:
     visitor.looks_around("11-too-long")
 
     text.fill(HOSTILE)
-    visitor.chooses("Model", "gpt2, run")
+    visitor.chooses("Model", "gpt2, 3,000 steps, tiny, python-docs")
     letters = page.locator("#attention-map .letter")
     expect(letters).to_have_count(len(HOSTILE))
     assert "".join(letters.all_inner_texts()) == HOSTILE.replace(" ", "␣")
     assert page.locator("#attention-map img").count() == 0
-    expect(page.locator("#attention-map .variant-name")).to_contain_text("gpt2 (run ")
+    expect(page.locator("#attention-map .variant-name")).to_contain_text("gpt2, 3,000 steps")
     visitor.looks_around("12-hostile-text")
 
 

@@ -150,7 +150,7 @@ def test_a_card_of_a_model_nobody_has_measured(small_model):
 
 
 def _unsaved(model: Any, tokenizer: Any) -> Checkpoint:
-    return Checkpoint(model, tokenizer, model.config)
+    return Checkpoint(tokenizer, model.config, model=model)
 
 
 # --- Folders --------------------------------------------------------------------------------------------------------

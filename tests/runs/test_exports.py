@@ -141,3 +141,11 @@ def _printed(run: Run, folder: Path, workplace: Path) -> list[tuple[str, int, in
     )
     lines = [line.split() for line in done.stdout.splitlines()]
     return [(label, int(seed), int(step), float(loss)) for label, seed, step, loss in lines]
+
+
+def test_a_runs_name_is_in_the_files_and_can_be_anything(finished: Run, tmp_path: Path) -> None:
+    names = [path.name for path in export_run(finished, tmp_path, "_../$x_{$ <b>Ada")]
+    assert {"x-b-ada-chart.png", "x-b-ada-chart.svg", "x-b-ada-history.csv"} <= set(names)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    drawn = (tmp_path / "x-b-ada-chart.svg").read_text(encoding="utf-8")
+    assert "<b>" not in drawn

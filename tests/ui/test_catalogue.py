@@ -14,7 +14,9 @@ from gpt.checkpoints.folder import load_snapshot
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.door.asking import answering
 from gpt.ui.door.visitors import Visitors
+from gpt.ui.naming import clean_name
 
 
 def test_shipped_models_are_there_at_once(catalogue: Catalogue) -> None:
@@ -111,7 +113,7 @@ def test_trained_models_come_first_the_latest_at_the_top(catalogue: Catalogue, f
     trained = [f"run/{second.key}/0", f"run/{second.key}/1", f"run/{first.key}/0"]
     assert [name for name in names if "@" not in name] == [*trained, "shipped/gpt2", "shipped/sliding-window"]
     assert f"run/{first.key}/0@1" in names  # its snapshots, too
-    assert catalogue.choices([first.key])[0][0] == f"gpt2, run {first.key[:4]}"
+    assert catalogue.choices([first.key])[0][0] == "gpt2, 10 steps, tiny, context 32, your own text, batch 4"
 
 
 def test_only_runs_that_were_watched_are_offered(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
@@ -122,7 +124,10 @@ def test_only_runs_that_were_watched_are_offered(catalogue: Catalogue, finished:
 def test_a_trained_model_knows_where_it_comes_from(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
     run = finished(variants=["sliding-window"])
     ready = catalogue.get(f"run/{run.key}/0")
-    assert (ready.label, ready.variant) == (f"sliding-window (run {run.key[:4]})", "sliding-window")
+    assert (ready.label, ready.variant) == (
+        "sliding-window, 10 steps, tiny, window 8, context 32, your own text, batch 4",
+        "sliding-window",
+    )
     assert ready.note == "trained here; best of 10 steps on your own text"
     assert ready.tokenizer is run.corpus.tokenizer
 
@@ -130,7 +135,7 @@ def test_a_trained_model_knows_where_it_comes_from(catalogue: Catalogue, finishe
 def test_repeats_are_told_apart_by_their_seeds(catalogue: Catalogue, finished: Callable[..., Run]) -> None:
     run = finished(seeds=2, seed=5)
     labels = [catalogue.get(f"run/{run.key}/{number}").label for number in (0, 1)]
-    assert labels == [f"gpt2 · seed {seed} (run {run.key[:4]})" for seed in (5, 6)]
+    assert labels == [f"gpt2 · seed {seed}, 10 steps, tiny, context 32, your own text, batch 4" for seed in (5, 6)]
 
 
 def test_a_run_in_the_queue_has_no_models_yet(
@@ -142,3 +147,60 @@ def test_a_run_in_the_queue_has_no_models_yet(
     assert catalogue.choices([waiting.key]) == catalogue.choices([])
     with pytest.raises(ValueError, match="has not begun to learn yet"):
         catalogue.get(f"run/{waiting.key}/0")
+
+
+# --- Names ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_would_be_called_alike_is_told_apart_by_what_differs(
+    catalogue: Catalogue, finished: Callable[..., Run]
+) -> None:
+    runs = [finished(variants=["sliding-window"], window_size=4), finished(variants=["sliding-window"], steps=20)]
+    shown = [shown for shown, name in catalogue.choices([run.key for run in runs], snapshots=False)][:2]
+    assert shown[1].startswith("sliding-window, 10 steps, tiny, window 4, ")
+    assert shown[0].startswith("sliding-window, 20 steps, tiny, window 8, ")
+
+
+def test_a_name_is_seen_by_those_who_gave_it_and_changes_no_model(
+    catalogue: Catalogue, finished: Callable[..., Run]
+) -> None:
+    run = finished(text="names")
+    name, plain = f"run/{run.key}/0", catalogue.get(f"run/{run.key}/0")
+    with answering("anna's page", ""):
+        assert catalogue.names.give(run.key, "<b>Ada</b>") == {run.key: "<b>Ada</b>"}
+        mine = catalogue.get(name)
+        assert mine.label == f"<b>Ada</b>: {plain.label}"
+        assert mine.model is plain.model
+        assert mine.engine is plain.engine  # all who generate with it share the work
+        assert catalogue.choices([run.key])[0] == (mine.label, name)
+        assert catalogue.beginning(name).begins_from.startswith(f"{plain.label} ")  # or equal runs would not be shared
+    with answering("ben's page", ""):
+        assert catalogue.get(name).label == plain.label
+        catalogue.names.recall({run.key: "Ben's", "k" * 99: "x", "other": "a\u202eb", 7: "x", "third": None})
+        assert catalogue.names.of(run.key) == "Ben's"
+        catalogue.names.recall({run.key: "older"})  # what was given on this page counts
+        assert catalogue.names.give(run.key, "") == {}
+    assert catalogue.get(name) is plain
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 41, "a\u202eb", "a\x00", None, 7, ["x"], "\ud800"], ids=lambda name: f"{name!r:.9}"
+)
+def test_a_name_that_cannot_be_shown_is_refused_in_a_sentence(name: Any) -> None:
+    with pytest.raises(ValueError, match=r"^the name "):
+        clean_name(name)
+
+
+def test_models_that_a_link_names_are_listed_though_their_runs_were_not_watched(
+    catalogue: Catalogue, finished: Callable[..., Run]
+) -> None:
+    run = finished(text="names")
+    shown = catalogue.choices([], also=[f"run/{run.key}/0", "run/", "run/gone/0", "shipped/gpt2", 7, None])
+    assert f"run/{run.key}/0" in [name for _, name in shown]
+    assert shown[1:] != catalogue.choices([])
+    assert [catalogue.has(name) for name in (f"run/{run.key}/0", "run/gone/0", "shipped/gpt2", None)] == [
+        True,
+        False,
+        True,
+        False,
+    ]

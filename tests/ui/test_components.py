@@ -26,6 +26,7 @@ from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.experiment_board import experiment_board, experiment_board_value
 from gpt.ui.components.head_numbers import head_numbers, head_numbers_value
 from gpt.ui.components.head_table import head_table
+from gpt.ui.components.link_bar import link_bar
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.outcomes import outcomes
@@ -47,6 +48,7 @@ FACTORIES = {
     "experiment_board": experiment_board,
     "head_numbers": head_numbers,
     "head_table": head_table,
+    "link_bar": link_bar,
     "loss_chart": loss_chart,
     "next_token": next_token,
     "outcomes": outcomes,

@@ -201,19 +201,35 @@ class AttentionHandlers:
             raise ValueError("there is nothing to look into yet, or it was too long ago; press Look")
         return looked
 
-    def opened(self, seen: Any, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
-        """On opening the tab: the models there are now, and the chosen one's attention, or why there is none."""
-        choices = self.catalogue.choices(seen, snapshots=False)
+    def opened(
+        self, seen: Any, name: Any, second: Any, text: Any, looked: Any = None, asked_step: Any = None
+    ) -> tuple[Any, ...]:
+        """On opening the tab: the models there are now, and the chosen one's attention, or why there is none.
+
+        Args:
+            seen: the runs that the visitor has watched, and their uploads.
+            name: of the model, as `look` takes it.
+            second: likewise.
+            text: likewise.
+            looked: likewise.
+            asked_step: of the first model's training, that a link asks for; None for its best.
+
+        Returns:
+            Both lists of models, what `look` returns, and None: the step is asked for once.
+        """
+        choices = self.catalogue.choices(seen, snapshots=False, also=[name, second])
         there = [known for _, known in choices]
         chosen = name if name in there else (there[0] if there else None)
         also = second if second in there else ""
         lists = gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=[NO_SECOND, *choices], value=also)
         if chosen is None:
-            return *lists, gr.skip(), gr.skip(), gr.skip()
+            return *lists, gr.skip(), gr.skip(), gr.skip(), None
         try:
-            return *lists, *self._look(chosen, also, text, looked)
+            if asked_step in self.catalogue.steps(chosen):
+                chosen = at_step(chosen, asked_step)
+            return *lists, *self._look(chosen, also, text, looked), None
         except ValueError as error:
-            return *lists, {"empty": sentence(error)}, {"steps": [], "index": 0, "label": ""}, None
+            return *lists, {"empty": sentence(error)}, {"steps": [], "index": 0, "label": ""}, None, None
 
 
 def _head_list(what: str, value: Any) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from gpt.runs.limits import LONGEST_LOOK
+from gpt.ui import links
 from gpt.ui.attention.handlers import EMPTY_BELOW, NO_SECOND, AttentionHandlers
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.ablation import ablation
@@ -32,7 +33,7 @@ _CHOSEN_HEAD = """(looked, chosen) => {
 }"""
 
 
-def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: gr.State) -> None:
+def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: gr.State) -> links.Controls:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
@@ -40,11 +41,15 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
         catalogue: the models there are.
         files: where pictures to take home are prepared.
         seen: the keys of the runs this visitor has watched.
+
+    Returns:
+        The controls that an address can set, by their names in it, and that are written into one.
     """
     handlers = AttentionHandlers(catalogue, files)
     choices = catalogue.choices([], snapshots=False)
     with_window = next((name for _, name in choices if name.endswith("sliding-window")), None)
     looked = gr.State(None)
+    asked_step = gr.State(None)  # by a link
     with gr.Row(elem_classes="strip"):
         name = gr.Dropdown(
             choices,
@@ -94,7 +99,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     reach = receptive_field(EMPTY_BELOW, elem_id="receptive-field")
     with gr.Accordion("One head in numbers", open=False):
         numbers = head_numbers(EMPTY_BELOW, elem_id="head-numbers")
-    with gr.Accordion("Take home", open=False):
+    with gr.Accordion("Take home", open=False, elem_classes="take-home"):
         chosen_head = gr.Textbox("0,0", visible=False)
         export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
         pictures = gr.File(label="The large map, all heads, the weights", file_count="multiple", interactive=False)
@@ -103,17 +108,24 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     private: dict[str, Any] = {**quiet, "api_visibility": "private"}
     leave_checks_to_handlers([name, second, text])
     shown = [drawing, slider, looked]
+    in_address = {"model": name, "beside": second, "text": text}
     pressed = gr.on(
         [look.click, name.input, second.input, text.submit],
         handlers.look,
         [name, second, text, looked],
         shown,
+        js=links.keep("attention", in_address, head="", step=""),
         api_name="attention",
         trigger_mode="always_last",  # a press while another look is under way is not lost
         **quiet,
     )
     stepped = slider.choose_step(handlers.look_at_step, looked, shown, **private)
-    opened = tab.select(handlers.opened, [seen, name, second, text, looked], [name, second, *shown], **private)
+    opened = tab.select(
+        handlers.opened,
+        [seen, name, second, text, looked, asked_step],
+        [name, second, *shown, asked_step],
+        **private,
+    )
     for event in (pressed, stepped, opened):
         event.success(handlers.measure, looked, [table, reach, following, numbers], **private)
         event.success(handlers.ablate_each, looked, switches, **private)
@@ -123,3 +135,4 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     export.click(
         handlers.export, [looked, chosen_head], pictures, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
     )
+    return links.Controls({**in_address, "step": asked_step}, told={**in_address, "step": slider})

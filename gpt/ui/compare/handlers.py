@@ -150,9 +150,10 @@ class CompareHandlers:
 
     def refresh(self, seen: Any, names: Any) -> gr.Dropdown:
         """The models there are now: those chosen stay chosen, and new ones join them while there is room."""
-        choices = self.catalogue.choices(seen)
+        choices = self.catalogue.choices(seen, also=names)
         kept = still_there(choices, names)
-        new = [name for _, name in choices if name.startswith("run/") and "@" not in name and name not in kept]
+        own = self.catalogue.choices(seen)
+        new = [name for _, name in own if name.startswith("run/") and "@" not in name and name not in kept]
         return gr.Dropdown(choices=choices, value=[*kept, *new][:MOST_COMPARED], multiselect=True)
 
     def upload(self, content: Any, seen: Any, names: Any) -> tuple[Any, Any]:
@@ -175,7 +176,7 @@ class CompareHandlers:
         return self._also(seen, names, name)
 
     def _also(self, seen: Any, names: Any, name: str) -> gr.Dropdown:
-        choices = self.catalogue.choices(seen)
+        choices = self.catalogue.choices(seen, also=names)
         kept = [known for known in still_there(choices, names) if known != name]
         return gr.Dropdown(choices=choices, value=[*kept[: MOST_COMPARED - 1], name], multiselect=True)
 

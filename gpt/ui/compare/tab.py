@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from gpt.runs.limits import LONGEST_PROMPT, LONGEST_READING, MOST_COMPARED
-from gpt.ui import address
+from gpt.ui import links
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.handlers import EMPTY_READING, EMPTY_STEPS, CompareHandlers
 from gpt.ui.compare.settings import LENGTHS, SECOND_TEMPERATURES, TEMPERATURES, TOP_KS, TOP_PS
@@ -25,7 +25,7 @@ _TEXT_TO_READ = (
 )
 
 
-def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict[str, Any]:
+def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.Controls:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
@@ -34,7 +34,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         seen: the keys of the runs this visitor has watched and the names of their uploads.
 
     Returns:
-        The controls that an address can set, by their names in it.
+        The controls that an address can set, by their names in it, and that are written into one.
     """
     handlers = CompareHandlers(catalogue)
     choices = catalogue.choices([])
@@ -61,7 +61,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
                 label="Temperature",
                 info="0 always takes the likeliest; more is wilder.",
             )
-            with gr.Accordion("Details", open=False):
+            with gr.Accordion("Details", open=False, elem_classes="details"):
                 length = gr.Slider(*LENGTHS, value=240, step=10, label="Length", info="Tokens to write.")
                 top_k = gr.Slider(*TOP_KS, value=0, step=1, label="Top-k", info="Only the k likeliest; 0 is all.")
                 top_p = gr.Slider(
@@ -93,7 +93,13 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
                 with gr.Row(elem_classes=["buttons", "narrow"]):
                     generate = gr.Button("Generate", variant="primary")
                     stop = gr.Button("Stop")
-                gr.Examples([[example] for example in _EXAMPLES], prompt, label="Try", api_visibility="private")
+                gr.Examples(
+                    [[example] for example in _EXAMPLES],
+                    prompt,
+                    label="Try",
+                    elem_id="prompts",
+                    api_visibility="private",
+                )
                 columns = text_columns(text_columns_value([], _EMPTY_COLUMNS), elem_id="columns")
             with gr.Tab("Step by step", id="step"):
                 stepped = gr.Textbox(
@@ -131,7 +137,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         handlers.generate,
         list(writing.values()),
         columns,
-        js=address.keep("write", *writing),
+        js=links.keep("compare", writing, view=""),
         api_name="generate",
         **writes,
     )
@@ -142,7 +148,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         handlers.expect,
         stepping_inputs,
         stepping_outputs,
-        js=address.keep("step", *stepping),
+        js=links.keep("compare", stepping, view="step"),
         api_name="expect",
         trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
@@ -153,7 +159,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
         handlers.read,
         list(reading_of.values()),
         reading,
-        js=address.keep("read", *reading_of),
+        js=links.keep("compare", reading_of, view="read"),
         api_name="read",
         trigger_mode="always_last",  # what was pressed last is shown
         **quiet,
@@ -162,4 +168,5 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> dict
     original.click(handlers.fetch_original, [seen, names], names, api_visibility="private", concurrency_limit=1)
     tab.select(handlers.refresh, [seen, names], names, api_visibility="private", **quiet)
 
-    return {"view": views, **reading_of, **stepping, **writing}
+    told = {**reading_of, **stepping, **writing}
+    return links.Controls({"view": views, **told}, told)

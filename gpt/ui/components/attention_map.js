@@ -309,6 +309,14 @@ function arrange() {
   stage.append(legend, words); // the order of the Tab key
 }
 
+// A link may ask for a head of the first picture that it leads to.
+let askedHead = window.gptLabAddress?.head();
+
+function chooseAskedHead() {
+  if (hasHead(views[0].picture, askedHead.layer, askedHead.head)) paintHeads(setHead(views[0], askedHead));
+  askedHead = null;
+}
+
 async function receive() {
   const arrival = ++arrivals;
   const models = props.value?.models ?? [];
@@ -323,6 +331,7 @@ async function receive() {
   const invitation = props.value?.empty || "The attention of a trained model will appear here.";
   notice.textContent = failure?.message ?? (isEmpty ? invitation : "");
   if (pictures) show(pictures);
+  if (askedHead && !isEmpty && pictures) chooseAskedHead();
   countAsPainted();
 }
 

@@ -161,21 +161,12 @@ function drawLinks(run) {
   links.replaceChildren(linkTo("Link to this run", `run=${run}`), " · ", linkTo("for watching only", `run=${run}&hands=off`));
 }
 
-// The address names the run, so that reloading or sharing it leads back here.
-function keepInAddress(run) {
-  const address = new URL(window.location.href);
-  if (!run || address.searchParams.get("run") === run) return;
-  address.searchParams.set("run", run);
-  window.history.replaceState(window.history.state, "", address);
-}
-
 function draw() {
   const value = props.value;
   if (!value) return;
   drawings += 1;
   guesses.classList.toggle("of-tokens", value.predicts === "token");
   setText(promptWords, `Next ${value.predicts ?? "character"} after `);
-  keepInAddress(value.run);
   bar.style.visibility = value.share === null ? "hidden" : "visible";
   filled.style.width = `${100 * (value.share || 0)}%`;
   bar.setAttribute("aria-valuenow", Math.round(100 * (value.share || 0)));

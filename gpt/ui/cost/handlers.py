@@ -12,7 +12,7 @@ import gradio as gr
 
 from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_TIMING_QUEUE, MOST_COMPARED
 from gpt.ui.catalogue import Catalogue, ReadyModel, still_there
-from gpt.ui.cost.settings import TimingSettings
+from gpt.ui.cost.settings import CHOSEN_MODELS, TimingSettings
 from gpt.ui.requests import one_sentence, require_choice, require_whole
 from gpt.ui.sizes import COUNTED_CONTEXTS, SIZES
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gpt.ui.cost.timing_view import AttentionTiming
 
 SECONDS_BETWEEN_UPDATES = 0.25
-CHOSEN_MODELS = "the models chosen above"
 _SECONDS_TO_STOP = 0.1  # how often a measurement under way looks whether it is to stop
 
 
@@ -173,8 +172,8 @@ class CostHandlers:
         Returns:
             The list of models; values of the chart of times, that of the cache, and the bars.
         """
-        choices = self.catalogue.choices(seen, snapshots=False)
-        there = [name for _, name in choices]
+        choices = self.catalogue.choices(seen, snapshots=False, also=names)
+        there = [name for _, name in self.catalogue.choices(seen, snapshots=False)]
         kept = still_there(choices, names) or [name for name in there if name.startswith("shipped/")]
         new = [name for name in there if name.startswith("run/") and name not in kept]
         chosen = [*kept, *new][:MOST_COMPARED]

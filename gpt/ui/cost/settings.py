@@ -14,6 +14,7 @@ PASSES = {"forward and backward": True, "forward only": False}
 SHORTEST = 64
 LONGEST = (512, 1024, 2048, 4096)
 WIDTH, HEADS = 128, 4
+CHOSEN_MODELS = "the models chosen above"  # in place of a size, of what parts are counted
 
 
 @dataclass(frozen=True)

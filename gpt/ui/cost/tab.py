@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from gpt.runs.limits import LARGEST_TIMED_WINDOW, MOST_CACHED_TOKENS, MOST_COMPARED, MOST_TIMING_SECONDS
+from gpt.ui import links
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.cost_bars import cost_bars
 from gpt.ui.components.cost_chart import cost_chart
-from gpt.ui.cost.handlers import CHOSEN_MODELS, CostHandlers
-from gpt.ui.cost.settings import HEADS, LONGEST, PASSES, WIDTH
+from gpt.ui.cost.handlers import CostHandlers
+from gpt.ui.cost.settings import CHOSEN_MODELS, HEADS, LONGEST, PASSES, WIDTH
 from gpt.ui.layout import section
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.sizes import COUNTED_CONTEXT, COUNTED_CONTEXTS, SIZES, SMALL, TIMED_WINDOW
@@ -20,13 +21,16 @@ from gpt.ui.turns import MEASURING, PRESSES
 _EMPTY_PARTS = '{"blocks": [], "empty": "Choose a size: what each part of a model costs will appear here."}'
 
 
-def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
+def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.Controls:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
         tab: the tab itself, for what happens when it opens.
         catalogue: the models there are.
         seen: the keys of the runs this visitor has watched.
+
+    Returns:
+        The controls that an address can set, by their names in it, and that are written into one.
     """
     handlers = CostHandlers(catalogue)
     choices = catalogue.choices([], snapshots=False)
@@ -56,7 +60,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
                 label="Longest text",
                 info="Tokens; lengths double from 64 on.",
             )
-            with gr.Accordion("What is fixed", open=False):
+            with gr.Accordion("What is fixed", open=False, elem_classes="details"):
                 gr.Markdown(
                     f"One layer of {HEADS} heads, {WIDTH} wide; one text at a time, float32, one thread. "
                     "A point is the median of 15 calls up to 256 tokens, of 5 beyond. "
@@ -106,7 +110,16 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
     settings = [window_size, passes, longest]
     parts = [of, context_length, window_size, names]
     leave_checks_to_handlers([*settings, names, of, context_length])
-    measure.click(handlers.measure_time, settings, times, api_name="measure_time", **measures)
+    timed = {"window": window_size, "timed": passes, "longest": longest}
+    counted = {"of": of, "context": context_length}
+    measure.click(
+        handlers.measure_time,
+        settings,
+        times,
+        js=links.keep("cost", timed),
+        api_name="measure_time",
+        **measures,
+    )
     stop.click(handlers.stop, None, None, queue=False, **private)
     gr.on(
         [window_size.release, passes.input, longest.input],
@@ -116,7 +129,14 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
         trigger_mode="always_last",
         **private,
     )
-    generating = generate.click(handlers.measure_cache, names, cache, api_name="measure_cache", **measures)
+    generating = generate.click(
+        handlers.measure_cache,
+        names,
+        cache,
+        js=links.keep("cost", {"models": names}),
+        api_name="measure_cache",
+        **measures,
+    )
     names.input(handlers.preview_cache, names, cache, cancels=generating, trigger_mode="always_last", **private)
     gr.on(
         [of.input, context_length.input, window_size.release],
@@ -129,3 +149,5 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> None:
     )
     names.input(handlers.count_parts, parts, bars, trigger_mode="always_last", **private)
     tab.select(handlers.opened, [seen, names, of, context_length, *settings], [names, times, cache, bars], **private)
+    told = {**timed, "models": names, **counted}
+    return links.Controls(told, told)

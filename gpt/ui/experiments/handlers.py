@@ -78,21 +78,21 @@ class ExperimentHandlers:
             gr.Info("Others watch this experiment, so it goes on for them.", title="It goes on")
         return board, ""
 
-    def open_link(self, request: gr.Request) -> tuple[Any, ...]:
+    def open_link(self, link: address.Link) -> tuple[Any, ...]:
         """On opening the page: the experiment that the address names, with its settings, and its run if it is there.
 
         Returns:
             The experiment, the board, the controls, and the run to watch.
         """
-        link = address.read(dict(request.query_params))
-        name = link.get("experiment")
+        said = link.of("experiments")
+        name = said.get("experiment")
         if name is None:
             return (gr.skip(),) * (4 + MOST_CONTROLS)
-        values = setting_from_link(name, link.get("set", ""))
-        run = self.runs.inquiries.find(link.get("asked", ""))
+        values = setting_from_link(name, said.get("set", ""))
+        run = self.runs.inquiries.find(said.get("asked", ""))
         if run is not None and run.request.name != name:
             run = None
-        board = empty_board(name, values, is_gone=bool(link.get("asked")) and run is None)
+        board = empty_board(name, values, is_gone=bool(said.get("asked")) and run is None)
         return name, board, *control_updates(name, values), "" if run is None else self._watched(run)
 
     async def watch(self, watched: Any, request: gr.Request | None = None) -> AsyncIterator[str]:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from gpt.experiments.questions import QUESTIONS, SEED
 from gpt.runs.scheduler import Runs
+from gpt.ui import links
 from gpt.ui.components.experiment_board import experiment_board
 from gpt.ui.door.door import Door
 from gpt.ui.experiments.handlers import LARGEST_SEED, MOST_CONTROLS, ExperimentHandlers, first_experiment
@@ -16,7 +17,9 @@ from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.turns import PRESSES, WATCHING
 
 
-def build_experiments_tab(page: gr.Blocks, runs: Runs, door: Door, secret: gr.BrowserState) -> None:
+def build_experiments_tab(
+    page: gr.Blocks, runs: Runs, door: Door, secret: gr.BrowserState, bar: gr.HTML
+) -> links.Controls:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
@@ -24,6 +27,10 @@ def build_experiments_tab(page: gr.Blocks, runs: Runs, door: Door, secret: gr.Br
         runs: the server's runs, in whose line experiments stand.
         door: who the visitors are, and where their files lie.
         secret: what the visitor is known by.
+        bar: the bar that hears of another link.
+
+    Returns:
+        Nothing that an address sets, because this tab does it itself; the board, which says what leads back to it.
     """
     handlers = ExperimentHandlers(runs, door.visitors, door.files)
 
@@ -52,7 +59,7 @@ def build_experiments_tab(page: gr.Blocks, runs: Runs, door: Door, secret: gr.Br
                 maximum=LARGEST_SEED,
                 elem_classes="phone-3",
             )
-            with gr.Accordion("Take home", open=False):
+            with gr.Accordion("Take home", open=False, elem_classes="take-home"):
                 export = gr.Button("Prepare picture and numbers", size="sm")
                 files = gr.File(label="Picture, CSV, JSON", file_count="multiple", interactive=False)
         with gr.Column(elem_classes="picture"):
@@ -83,7 +90,8 @@ def build_experiments_tab(page: gr.Blocks, runs: Runs, door: Door, secret: gr.Br
     watched.change(handlers.watch, watched, board, api_name="watch_experiment", **watching)
     board.watch_again(handlers.watch, watched, board, api_visibility="private", **watching)
     export.click(handlers.take_home, watched, files, api_visibility="private", concurrency_limit=1)
-    page.load(handlers.open_link, None, [name, board, *controls, watched], **private)
+    links.on_opening(page, bar, handlers.open_link, [], [name, board, *controls, watched])
+    return links.Controls({}, told={"experiment": board})
 
 
 def _build_changes(name: str) -> list[gr.Dropdown]:

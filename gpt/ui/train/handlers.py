@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import gradio as gr
@@ -18,11 +19,13 @@ from gpt.ui.catalogue import Beginning, Catalogue, still_there
 from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
+from gpt.ui.naming import clean_name
 from gpt.ui.requests import one_sentence, require_choice, require_text, require_whole, sentence
+from gpt.ui.train.form import form_of, names_in_links
 from gpt.ui.train.head_history import HeadHistory
 from gpt.ui.train.settings import MOST_STEPS, TrainSettings
 from gpt.ui.train.texts import corpus_for
-from gpt.ui.train.views import diagnostics_view, run_chart, run_panel_value, run_sentence, shipped_chart, shipped_panel
+from gpt.ui.train.views import diagnostics_view, run_chart, run_panel_value, run_sentence, shipped_view
 from gpt.ui.watches import Watches
 
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
@@ -30,6 +33,8 @@ from gpt.ui.watches import Watches
 SECONDS_BETWEEN_UPDATES = 0.25
 _FULL_PACE = 12  # pages that watch a run at that pace; more of them are told a little less often
 _LOWEST_PACE = 0.4  # of it
+_FORGOTTEN = "The server has forgotten the run of this link. Where the link says its settings, they are in the form."
+_LONGEST_TOLD = 30  # seconds that a page says what became of a run
 NEW_WEIGHTS = ("new weights", "")  # as the page shows it, and as `TrainSettings` has it
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
@@ -57,6 +62,7 @@ class TrainHandlers:
             settings = TrainSettings(*controls)
             beginning = self._beginning(settings)
             corpus, notice = corpus_for(settings, None if beginning is None else beginning.tokenizer)
+            before = self.runs.under_way(visitor)
             run = self.runs.submit(
                 settings.request(corpus, beginning),
                 corpus,
@@ -66,22 +72,63 @@ class TrainHandlers:
             )
         if notice:
             gr.Warning(notice, title="Another text")
+        if before is not None and before is not run and before.is_over:
+            _tell_of_end(before)
         return *self._show(run, seen), visitor
 
-    def rejoin(self, secret: Any, seen: Any, request: gr.Request) -> tuple[Any, ...]:
-        """On opening the page: watch the run named in the address (`?run=...`), or else the visitor's own.
+    def rejoin(self, link: address.Link, secret: Any, seen: Any, names: Any) -> tuple[Any, ...]:
+        """On opening a page or a link: watch the run that it names (`?run=...`), or else the visitor's own.
 
-        With `&hands=off` this page may only watch. Where there is nothing to watch, the chart and the panel go on
-        showing how the shipped models learned.
+        With `&hands=off` this page may only watch. The form then shows what the run was asked for with, or, where there
+        is none, what the link says. Where there is nothing to watch, the chart and the panel go on showing how the
+        shipped models learned, or show it again.
+
+        Returns:
+            The run to watch, the runs that the visitor has seen, chart, panel, and the controls.
         """
-        link = address.read(dict(request.query_params))
-        run = self.runs.find(link.get("run", "")) or self.runs.under_way(self.visitors.recognise(secret))
+        self.catalogue.names.recall(names)
+        asked, said = link.page.get("run", ""), link.of("train")
+        named_run = self.runs.find(asked)
+        run = named_run or self.runs.under_way(self.visitors.recognise(secret))
+        if named_run is not None and link.page.get("name"):
+            self.catalogue.names.give(named_run.key, link.page["name"])
+        form = {setting: said[name] for setting, name in names_in_links().items() if name in said}
+        known = [*(seen if isinstance(seen, list) else []), *([run.key] if run is not None else [])]
+        if run is not None and (run is named_run or not form):
+            form = form_of(run, self.catalogue, known)
+        if form.get("begins_from"):
+            form["begins_from"] = self.beginnings(known, form["begins_from"])
+        controls = [form.get(field.name, gr.skip()) for field in fields(TrainSettings)]
         if run is None:
-            return gr.skip(), gr.skip()
-        return self._show(run, seen, hands_off=link.get("hands") == "off")
+            if not asked and not link.is_move:
+                return (gr.skip(),) * 4 + tuple(controls)  # the page came with them
+            chart, panel = shipped_view(self.catalogue)
+            none = "" if link.is_move else gr.skip()
+            return none, gr.skip(), chart, panel | ({"sentence": _FORGOTTEN} if asked else {}), *controls
+        watched, known = self._show(run, seen, hands_off=link.page.get("hands") == "off")
+        return watched, known, gr.skip(), gr.skip(), *controls
+
+    def name_run(self, seen: Any, watched: Any, name: Any) -> tuple[Any, ...]:
+        """Call the run on the page so, on this page and in its links.
+
+        Returns:
+            The run to watch, again; the runs seen; all names, for the browser to keep; and the name as it was taken.
+        """
+        with one_sentence():
+            run = self._run_in_hand(watched, hands_off=True)
+            name = clean_name(name)
+        names = self.catalogue.names.give(run.key, name)
+        return *self._show(run, seen, hands_off=str(watched).endswith(HANDS_OFF)), names, name
+
+    def name_of(self, watched: Any) -> tuple[str, Any]:
+        """What the run on the page is called, and all names, for the browser to keep."""
+        key = str(watched).partition(" ")[0]
+        name = self.catalogue.names.of(key)
+        return name, self.catalogue.names.give(key, name) if name else gr.skip()
 
     def _show(self, run: Run, seen: Any, *, hands_off: bool = False) -> tuple[Any, ...]:
         keys = [key for key in seen if key != run.key] if isinstance(seen, list) else []
+        _tell_of_pause(run)
         self.runs.watched(run)
         # The number makes each press a change, also when the run is the one already watched.
         watched = f"{run.key} {next(self._presses)}{HANDS_OFF if hands_off else ''}"
@@ -101,6 +148,7 @@ class TrainHandlers:
                 yield self.nothing_watched()
                 return
             hands_off = str(watched).endswith(HANDS_OFF)
+            _tell_of_pause(run)
             shown, shown_state = None, ""
             idle = 0.0
             with self.runs.watching(run):
@@ -128,7 +176,9 @@ class TrainHandlers:
 
     def _view(self, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         """The chart and the panel, without what is not for whoever asks."""
-        return run_chart(run), run_panel_value(run, self.runs, may_read=run.may_read(self.visitors.here()))
+        name = self.catalogue.names.of(run.key)
+        may_read = run.may_read(self.visitors.here())
+        return run_chart(run, name), run_panel_value(run, self.runs, name, may_read=may_read)
 
     def nothing_watched(self) -> tuple[Any, ...]:
         """The view before anything is trained."""
@@ -208,7 +258,7 @@ class TrainHandlers:
 
         with one_sentence():
             run = self._run_to_take_home(watched)
-            return [str(path) for path in export_run(run, self.files.new_folder())]
+            return [str(path) for path in export_run(run, self.files.new_folder(), self.catalogue.names.of(run.key))]
 
     def export_transformers(self, watched: Any) -> list[str]:
         """Zip files of the run's models as transformers opens them; a sentence for each that it has no place for."""
@@ -306,6 +356,28 @@ class TrainHandlers:
         return copied
 
 
+def _tell_of_end(run: Run) -> None:
+    """Say what became of a visitor's run when they started another, and how to come back to it."""
+    labels = ", ".join(dict.fromkeys(member.label for member in run.members))
+    gr.Info(
+        f"Each visitor trains one run at a time, so yours of {html.escape(labels)} was stopped at step {run.step:,} of "
+        f"{run.request.training.max_steps:,}. Its curves and models are kept: "
+        f'<a href="?tab=train&amp;run={run.key}">back to it</a>, or press Back.',
+        title="Your run before",
+        duration=_LONGEST_TOLD,
+    )
+
+
+def _tell_of_pause(run: Run) -> None:
+    """Say that a run waited for somebody to come back, to whom it goes on; before `Runs.watched`, as that lets it."""
+    if run.lease.has_ended and run.state == "paused":
+        gr.Info(
+            f"This run was paused at step {run.step:,}, because nobody was watching. It goes on now.",
+            title="Welcome back",
+            duration=_LONGEST_TOLD,
+        )
+
+
 def _kept_by_branch(request: RunRequest) -> tuple[Any, ...]:
     """What a run and its branches have in common; the weights of a model that still learns may be others by now."""
     origin = request.origin
@@ -325,9 +397,3 @@ def _buttons(state: str, hands_off: bool) -> list[Any]:
         gr.update(interactive=not hands_off and is_under_way),
         gr.update(interactive=not hands_off and is_under_way),
     ]
-
-
-def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The chart and the panel before anything is trained: how the shipped models learned."""
-    records = {name: catalogue.record(name) for name in catalogue.shipped}
-    return shipped_chart(records), shipped_panel(records)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 5000
 _LONGEST_MODEL_NAME = 200  # characters
 OWN_TEXT = "your own text"
+RATE_MULTIPLES = (0.1, 0.3, 1, 3, 10)  # of a recipe's own
 # What a token is: a character, or one of so many byte pairs, the 256 bytes among them.
 TOKENS: dict[str, int | None] = {
     "characters": None,

@@ -13,6 +13,7 @@ from gpt.model.config import VARIANTS
 from gpt.runs.limits import LARGEST_OWN_TEXT, MOST_OWN_FILES
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import RECIPES
+from gpt.ui import links
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.loss_chart import loss_chart
@@ -20,6 +21,7 @@ from gpt.ui.components.run_panel import run_panel
 from gpt.ui.components.text_files import text_files
 from gpt.ui.components.token_text import token_text
 from gpt.ui.door.door import Door
+from gpt.ui.naming import LONGEST_RUN_NAME
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.sizes import (
     LARGEST_TRAINED_WINDOW,
@@ -29,17 +31,26 @@ from gpt.ui.sizes import (
     TRAINED_CONTEXTS,
     TRAINED_WINDOW,
 )
-from gpt.ui.train.handlers import NEW_WEIGHTS, TrainHandlers, shipped_view
-from gpt.ui.train.settings import OWN_TEXT, PRESETS, TOKENS, Preset, TrainSettings
+from gpt.ui.train.form import names_in_links
+from gpt.ui.train.handlers import NEW_WEIGHTS, TrainHandlers
+from gpt.ui.train.settings import OWN_TEXT, PRESETS, RATE_MULTIPLES, TOKENS, Preset, TrainSettings
 from gpt.ui.train.texts import preview_text, read_files
+from gpt.ui.train.views import shipped_view
 from gpt.ui.turns import PRESSES, WATCHING
 
 _NOTHING_TRAINED = "Press Train: gradient norms, right guesses and what the heads do will be drawn here."
 
 
 def build_train_tab(
-    page: gr.Blocks, runs: Runs, catalogue: Catalogue, door: Door, secret: gr.BrowserState, seen: gr.State
-) -> None:
+    page: gr.Blocks,
+    runs: Runs,
+    catalogue: Catalogue,
+    door: Door,
+    secret: gr.BrowserState,
+    seen: gr.State,
+    names: gr.BrowserState,
+    bar: gr.HTML,
+) -> links.Controls:
     """Lay the tab out inside the current `gr.Tab` and connect it.
 
     Args:
@@ -49,6 +60,11 @@ def build_train_tab(
         door: who the visitors are, and where their files lie.
         secret: what the visitor is known by, kept in their browser.
         seen: the keys of the runs this visitor has watched, shared with the other tabs.
+        names: what this visitor calls runs, by their keys, kept in their browser.
+        bar: the bar that hears of another link.
+
+    Returns:
+        Nothing that an address sets, because this tab does it itself; the controls that are written into one.
     """
     handlers = TrainHandlers(runs, catalogue, door.visitors, door.files)
 
@@ -79,7 +95,14 @@ def build_train_tab(
                 step = gr.Button("Step", interactive=False)
                 stop = gr.Button("Stop", interactive=False)
             controls = _build_controls(runs.limits.most_steps, handlers, seen)
-            with gr.Accordion("The run", open=False):
+            with gr.Accordion("The run", open=False, elem_classes="take-home"):
+                name = gr.Textbox(
+                    label="Name of this run",
+                    info=f"Up to {LONGEST_RUN_NAME} characters; for you, and for those who get your link.",
+                    max_lines=1,
+                    max_length=LONGEST_RUN_NAME,
+                    elem_id="run-name",
+                )
                 restart = gr.Button("Train again from the start", size="sm")
                 branch = gr.Button("Go on with the settings above, in a copy", size="sm")
                 export = gr.Button("Prepare files to take home", size="sm")
@@ -110,8 +133,11 @@ def build_train_tab(
 
     view = [chart, panel, train, pause, step, stop]
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRESSES}
+    private: dict[str, Any] = {**quiet, "api_visibility": "private"}
     watching: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **WATCHING}
-    watched.change(handlers.watch, watched, view, api_name="watch", **watching)
+    watched.change(handlers.watch, watched, view, js=links.KEEP_RUN, api_name="watch", **watching)
+    in_address = {address_name: controls[setting] for setting, address_name in names_in_links().items()}
+    watched.change(handlers.name_of, watched, [name, names], trigger_mode="multiple", **private)
     panel.watch_again(handlers.watch, watched, view, api_visibility="private", **watching)
     leave_checks_to_handlers(controls.values())
     hand = [secret, seen, watched]
@@ -149,7 +175,16 @@ def build_train_tab(
             api_visibility="private",
             **quiet,
         )
-    page.load(handlers.rejoin, [secret, seen], [watched, seen], api_visibility="private", **quiet)
+    gr.on(
+        [name.submit, name.blur],
+        handlers.name_run,
+        [seen, watched, name],
+        [watched, seen, names, name],
+        trigger_mode="always_last",
+        **private,
+    )
+    links.on_opening(page, bar, handlers.rejoin, [secret, seen, names], [watched, seen, chart, panel, *settings])
+    return links.Controls({}, told=in_address)
 
 
 def _set_up(preset: Preset) -> tuple[Any, ...]:
@@ -186,7 +221,7 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
         )
         own_files = text_files(most_files=MOST_OWN_FILES, most_characters=LARGEST_OWN_TEXT, elem_id="own-files")
     steps = gr.Slider(10, min(3000, most_steps), value=200, step=10, label="Steps", info="Updates of the weights.")
-    with gr.Accordion("Details", open=False) as details:
+    with gr.Accordion("Details", open=False, elem_classes="details") as details:
         begins_from = gr.Dropdown(
             [NEW_WEIGHTS, *handlers.catalogue.beginnings([])],
             value=NEW_WEIGHTS[1],
@@ -225,7 +260,7 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
             info="fast: Muon and AdamW; showcase: slower rates and averaged weights; nanogpt: AdamW as published.",
         )
         rate_multiple = gr.Dropdown(
-            [0.1, 0.3, 1, 3, 10], value=1, label="Learning rate", info="A multiple of the recipe's own."
+            list(RATE_MULTIPLES), value=1, label="Learning rate", info="A multiple of the recipe's own."
         )
         seed = gr.Number(value=1337, precision=0, label="Seed", info="The same seed gives the same run.")
         seeds = gr.Slider(1, 3, value=1, step=1, label="Repeats", info="The same with the next seeds, for the spread.")

@@ -15,12 +15,13 @@ from gpt.runs.run import Member, Run
 from gpt.runs.scheduler import Runs
 from gpt.training.recipes import TrainConfig
 from gpt.training.state import TrainEvent, best_event
-from gpt.ui.catalogue import member_label
 from gpt.ui.components.loss_chart import loss_chart_value
+from gpt.ui.naming import member_label, named
 from gpt.ui.theme import variant_style
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
+    from gpt.ui.catalogue import Catalogue
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
 _NOT_YOUR_TEXT = "What its models write is shown to those whose text or model it learns from."
@@ -28,12 +29,18 @@ _NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wid
 _EMPTY = "Press Train: the loss of each variant will be drawn here, step by step."
 
 
-def run_chart(run: Run) -> dict[str, Any]:
-    """The loss chart of a run as it is now; with several seeds, a curve is their mean and its band their spread."""
+def run_chart(run: Run, name: str = "") -> dict[str, Any]:
+    """The loss chart of a run as it is now; with several seeds, a curve is their mean and its band their spread.
+
+    Args:
+        run: the run.
+        name: what it is called on the page.
+    """
     training = run.request.training
     styles = _styles(run)
     series = [
-        _mean_curve([_curve(label, member.config, list(member.events), training) for member in members]) | styles[label]
+        _mean_curve([_curve(named(name, label), member.config, list(member.events), training) for member in members])
+        | styles[label]
         for label, members in _by_label(run).items()
     ]
     corpus = run.corpus
@@ -71,6 +78,12 @@ def _mean_curve(curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return mean
 
 
+def shipped_view(catalogue: Catalogue) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The chart and the panel before anything is trained: how the shipped models learned."""
+    records = {name: catalogue.record(name) for name in catalogue.shipped}
+    return shipped_chart(records), shipped_panel(records)
+
+
 def shipped_chart(records: dict[str, Record]) -> dict[str, Any]:
     """The loss chart of the models that ship with the lab: what there is to see before anything is trained."""
     series = [
@@ -98,12 +111,13 @@ def shipped_panel(records: dict[str, Record]) -> dict[str, Any]:
     return value | {"models": models, "proof": []}
 
 
-def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str, Any]:
+def run_panel_value(run: Run, runs: Runs, name: str = "", *, may_read: bool = True) -> dict[str, Any]:
     """The panel under a run's chart, as it is now.
 
     Args:
         run: the run.
         runs: all of them, for its place in the queue.
+        name: what it is called on the page.
         may_read: whether what its models write is shown: they may have learned it by heart from somebody's own text.
     """
     styles = _styles(run)
@@ -118,7 +132,10 @@ def run_panel_value(run: Run, runs: Runs, *, may_read: bool = True) -> dict[str,
         "version": version,
         "models": [
             _model_view(
-                label, members[0].config, *(list(member.events) for member in members), tokens_per_character=tokens
+                named(name, label),
+                members[0].config,
+                *(list(member.events) for member in members),
+                tokens_per_character=tokens,
             )
             | styles[label]
             | ({} if may_read else {"samples": []})

@@ -409,7 +409,7 @@ def test_old_looks_are_forgotten(attention_tab: AttentionHandlers, monkeypatch: 
 def test_opening_shows_the_chosen_model_or_the_first(
     attention_tab: AttentionHandlers, catalogue: Catalogue, chosen: Any, shown: str
 ) -> None:
-    update, _, value, _, looked = attention_tab.opened([], chosen, "", TEXT)
+    update, _, value, _, looked, _ = attention_tab.opened([], chosen, "", TEXT)
     assert update.value == shown
     assert looked[1] == shown
     assert_shows(value, catalogue, shown, TEXT)
@@ -432,7 +432,15 @@ def test_a_text_that_does_not_fit_does_not_hide_what_was_trained(
 ) -> None:
     """A visitor with too long a text in the box trains a model and comes back: it has to be in the list."""
     run = finished()
-    update, _, value, _, looked = attention_tab.opened([run.key], "shipped/gpt2", "", "o" * (CONTEXT + 1))
+    update, _, value, _, looked, _ = attention_tab.opened([run.key], "shipped/gpt2", "", "o" * (CONTEXT + 1))
     assert "at most" in value["empty"]
     assert all("empty" in below for below in attention_tab.measure(looked))
     assert f"run/{run.key}/0" in [name for _, name in update.choices]
+
+
+def test_a_link_opens_a_model_as_it_was_at_a_step(attention_tab: AttentionHandlers) -> None:
+    name = "shipped/sliding-window"
+    for asked, looked_at in ((SNAPSHOT, f"{name}@{SNAPSHOT}"), (10**9, name), (None, name), ("x", name), (True, name)):
+        *_, slider, looked, left = attention_tab.opened([], name, "", TEXT, None, asked)
+        assert (looked[1], left) == (looked_at, None)
+        assert slider["steps"][slider["index"]] == (SNAPSHOT if asked == SNAPSHOT else slider["steps"][-1])

@@ -127,7 +127,10 @@ def test_opening_the_tab_computes_and_measures_nothing(
     assert models.value == ["shipped/gpt2", f"run/{run.key}/0"]
     assert set(models.value) <= {name for _, name in models.choices}
     assert json.loads(times)["is_preview"]
-    assert [curve["label"] for curve in json.loads(cache)["curves"]] == ["gpt2", f"gpt2 (run {run.key[:4]})"]
+    assert [curve["label"] for curve in json.loads(cache)["curves"]] == [
+        "gpt2",
+        "gpt2, 10 steps, tiny, context 32, your own text, batch 4",
+    ]
     assert len(json.loads(bars)["blocks"]) == 2
     assert not calls
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -15,6 +14,7 @@ from served import ANNA, BEN
 
 from gpt.experiments import sampling
 from gpt.experiments.questions import QUESTIONS, SEED
+from gpt.ui.address import read
 from gpt.ui.experiments.handlers import MOST_CONTROLS, ExperimentHandlers, control_updates, setting_from_link
 from gpt.ui.experiments.views import link_of
 
@@ -58,15 +58,15 @@ def test_a_link_leads_back_to_its_setup_and_run(tab):
     board = seen(tab, watched)[-1]
     query = board["link"]
     assert query["set"] == "model:rotary,low:0.2,high:1.6,seed:7"
-    name, shown, *updates, following = tab.open_link(SimpleNamespace(query_params=query))
+    name, shown, *updates, following = tab.open_link(read(query.items()))
     assert name == "sampling"
     assert [update.get("value") for update in updates] == ["rotary", 0.2, 1.6, 7]
     assert following.split()[0] == watched.split()[0]
     assert json.loads(shown)["question"]["name"] == "sampling"
-    gone = tab.open_link(SimpleNamespace(query_params=query | {"asked": "0" * 12}))
+    gone = tab.open_link(read((query | {"asked": "0" * 12}).items()))
     assert gone[-1] == ""
     assert "run it again" in json.loads(gone[1])["status"]
-    assert all(part == gr.skip() for part in tab.open_link(SimpleNamespace(query_params={"experiment": "junk"})))
+    assert all(part == gr.skip() for part in tab.open_link(read([("experiment", "junk")])))
 
 
 def test_the_one_who_asked_stops_it_and_another_only_leaves(tab, notices, monkeypatch, wait_until):

@@ -50,14 +50,17 @@ def test_a_model_trained_here_is_gone_on_from_by_those_who_may_have_it(
 ) -> None:
     run = finished()
     name = f"run/{run.key}/0"
-    assert train_tab.beginnings([run.key], "shipped/gpt2")["choices"][-1] == (f"gpt2, run {run.key[:4]}", name)
+    assert train_tab.beginnings([run.key], "shipped/gpt2")["choices"][-1] == (
+        "gpt2, 10 steps, tiny, context 32, your own text, batch 4",
+        name,
+    )
     with answering("another page", "192.0.2.1"), refuses("somebody's own text"):
         train_tab.train(BEN, [], *controls(begins_from=name))
     watched, _, _ = train_tab.train(ANNA, [], *controls(begins_from=name))
     later = train_tab.runs.find(key_of(watched))
     assert later is not None
     assert later.key != run.key
-    assert later.request.origin["name"] == f"gpt2 (run {run.key[:4]})"
+    assert later.request.origin["name"] == "gpt2, 10 steps, tiny, context 32, your own text, batch 4"
     assert later.is_private
 
 

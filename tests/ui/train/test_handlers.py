@@ -7,7 +7,6 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -16,6 +15,7 @@ from served import (
     ANNA,
     BEN,
     FOREVER,
+    SHIPPED,
     chart_labels,
     collect,
     controls,
@@ -27,6 +27,7 @@ from served import (
 
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
+from gpt.ui.address import read
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
@@ -47,7 +48,7 @@ def test_a_secret_is_never_shown_to_others(train_tab: TrainHandlers, start: Call
     run = start(ANNA, steps=FOREVER)
     answers = [
         train_tab.train(BEN, [], *controls(steps=FOREVER)),
-        train_tab.rejoin("", [], SimpleNamespace(query_params={"run": run.key})),
+        train_tab.rejoin(read([("run", run.key)]), "", [], {}),
         train_tab.stop(BEN, run.key),
     ]
     assert ANNA not in repr(answers)
@@ -106,21 +107,27 @@ def test_watching_nothing_shows_the_shipped_models(train_tab: TrainHandlers, wat
 
 def test_rejoining_by_the_address(train_tab: TrainHandlers, start: Callable[..., Run]) -> None:
     run = start(steps=FOREVER)
-    watched, seen = train_tab.rejoin("", [], SimpleNamespace(query_params={"run": run.key}))
+    watched, seen = train_tab.rejoin(read([("run", run.key)]), "", [], {})[:2]
     assert key_of(watched) == run.key
     assert seen == [run.key]
 
 
 @pytest.mark.parametrize("query", [{}, {"run": "0123456789ab"}, {"run": "../../etc"}, {"other": "x"}], ids=repr)
 def test_an_address_without_a_run_changes_nothing(train_tab: TrainHandlers, query: dict[str, str]) -> None:
-    assert train_tab.rejoin("", [], SimpleNamespace(query_params=query)) == (gr.skip(), gr.skip())
+    watched, seen, chart, panel, *form = train_tab.rejoin(read(query.items()), "", [], {})
+    assert all(update == gr.skip() for update in (watched, seen, *form))
+    if "run" in query:  # the page came with what it shows then, but for the sentence
+        assert "forgotten the run" in panel["sentence"]
+        assert [curve["label"] for curve in chart["series"]] == SHIPPED
+    else:
+        assert (chart, panel) == (gr.skip(), gr.skip())
 
 
 def test_opening_the_page_again_finds_ones_own_run(train_tab: TrainHandlers, start: Callable[..., Run]) -> None:
     run = start(ANNA, steps=FOREVER)
-    nowhere = SimpleNamespace(query_params={})
-    assert key_of(train_tab.rejoin(ANNA, [], nowhere)[0]) == run.key
-    assert train_tab.rejoin("b" * 32, [], nowhere) == (gr.skip(), gr.skip())
+    nowhere = read([])
+    assert key_of(train_tab.rejoin(nowhere, ANNA, [], {})[0]) == run.key
+    assert train_tab.rejoin(nowhere, "b" * 32, [], {})[:2] == (gr.skip(), gr.skip())
 
 
 # --- Watching only ----------------------------------------------------------------------------------------------------
@@ -128,7 +135,7 @@ def test_opening_the_page_again_finds_ones_own_run(train_tab: TrainHandlers, sta
 
 def hands_off(tab: TrainHandlers, run: Run) -> str:
     """What a page opened with `&hands=off` watches."""
-    return tab.rejoin("", [], SimpleNamespace(query_params={"run": run.key, "hands": "off"}))[0]
+    return tab.rejoin(read([("run", run.key), ("hands", "off")]), "", [], {})[0]
 
 
 def test_hands_off_is_hands_off(train_tab: TrainHandlers, running: Run) -> None:
