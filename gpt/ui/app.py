@@ -21,11 +21,13 @@ from gpt.ui import address
 from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
+from gpt.ui.components.glossary import glossary
 from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
 from gpt.ui.door.hosts import trust_proxies, trusted_hosts
 from gpt.ui.experiments.tab import build_experiments_tab
+from gpt.ui.glossary import glossary_value
 from gpt.ui.listening import bypass_proxies, check_address
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
@@ -51,10 +53,12 @@ def create_demo(
     catalogue = Catalogue(models_folder, runs, door.visitors)
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
         join = "" if join_address is None else f"<p id='join'>Join at <b>{html.escape(join_address)}</b></p>"
-        gr.HTML(
-            f"<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>{join}",
-            elem_id="title",
-        )
+        with gr.Row(elem_id="frame"):
+            gr.HTML(
+                f"<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>{join}",
+                elem_id="title",
+            )
+            glossary(glossary_value(), elem_id="words")
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         seen = gr.State([])
         with gr.Tabs() as tabs:
