@@ -64,7 +64,7 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "layer norm",
-            "Brings the numbers of each token to mean 0 and variance 1, then scales and shifts them by learned amounts.",
+            "Brings each token's numbers to mean 0 and variance 1, then scales and shifts them by learned amounts.",
             ("layer norms",),
         ),
         Word(
@@ -74,7 +74,7 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "softmax",
-            "Turns scores into shares that add up to 1: each is e to the power of its score, divided by the sum of all.",
+            "Turns scores into shares that add up to 1: e to the power of each score, divided by the sum of all.",
         ),
         Word("checkpoint", "A saved model: its weights, its vocabulary and its settings.", ("checkpoints",)),
     ),
@@ -127,7 +127,7 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "learned positions",
-            "Every position has an embedding of its own, added to the token's. There are as many as the context is long.",
+            "Each position has its own embedding, added to the token's. There are as many as the context is long.",
             ("position embedding", "position embeddings"),
         ),
         Word(
@@ -204,8 +204,8 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "temperature",
-            "What logits are divided by before sampling. Below 1 the likely tokens gain, above 1 the others do; at 0 the "
-            "likeliest is always taken.",
+            "What logits are divided by before sampling. Below 1 the likely tokens gain, above 1 the others do; at 0 "
+            "the likeliest is always taken.",
             ("temperatures",),
         ),
         Word("top-k", "Sampling from the k likeliest tokens only."),
@@ -215,14 +215,14 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "cache",
-            "The keys and values of the tokens read so far, kept so that a new token does not need them computed again.",
+            "The keys and values of the tokens read so far, kept so that they need not be computed again.",
             ("caches", "KV cache"),
         ),
     ),
     "Measuring": (
         Word(
             "surprise",
-            "Minus the logarithm of the probability that a model gave the token that came. What is certain surprises by 0.",
+            "Minus the logarithm of the probability that a model gave the token that came. Certainty is 0.",
         ),
         Word(
             "nat",
@@ -262,7 +262,7 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "standard error",
-            "How far a measured mean typically lies from the true one, because it is taken over a limited number of cases.",
+            "How far a measured mean typically lies from the true one, because it rests on a limited number of cases.",
             ("standard errors",),
         ),
         Word(
