@@ -33,7 +33,7 @@ class NotYourText(ValueError):
     def __init__(self) -> None:
         super().__init__(
             "this run learns from somebody's own text or model, so its models, what they write and its files are "
-            "theirs alone; the curves are for everyone who has the link"
+            "theirs alone; the curves are for everyone with the link"
         )
 
 

@@ -267,7 +267,7 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "ablate",
-            "To replace the output of a head by zero, and so to measure what the head contributes.",
+            "To replace the output of a head with zero, so as to measure what the head contributes.",
             ("ablated", "ablating"),
         ),
         Word("induction", "Finding where the same token stood before, and expecting what followed it then."),

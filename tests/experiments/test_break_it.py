@@ -170,8 +170,8 @@ def planted(loss: tuple[float, float], past: tuple[float, float] | None = None) 
         ([(2.04, 0.01)], "same", ["0.040 ± 0.010 higher", "about as well"]),
         ([(1.96, 0.01)], "same", ["0.040 ± 0.010 lower", "about as well"]),
         ([(1.5, 0.01)], "same", ["0.500 ± 0.010 lower"]),
-        ([(2.04, 0.03)], "same", ["not told apart"]),
-        ([(2.2, 0.15)], "", ["not told apart"]),
+        ([(2.04, 0.03)], "same", ["too close to the healthy one's to tell apart"]),
+        ([(2.2, 0.15)], "", ["too close to the healthy one's to tell apart"]),
         ([(3.31, 0.01)], "fails", ["about the same"]),
         ([(3.5, 0.01)], "fails", ["worse than to know only how frequent"]),
         ([(7.0, 0.01)], "fails", ["higher", "equally likely (4.20)"]),
@@ -179,8 +179,8 @@ def planted(loss: tuple[float, float], past: tuple[float, float] | None = None) 
         ([(0.1, 0.01), (2.5, 0.01)], "cheats", ["0.500 ± 0.010 higher", "learned more than that"]),
         ([(0.1, 0.01), (1.9, 0.01)], "same", ["0.100 ± 0.010 lower"]),
         ([(1.97, 0.01), (2.5, 0.01)], "worse", ["0.030 ± 0.010 lower", "about as well", "0.500 ± 0.010 higher"]),
-        ([(2.0, 0.01), (2.5, 0.01)], "worse", ["not told apart", "0.500 ± 0.010 higher"]),
-        ([(2.0, 0.01), (5.0, 0.01)], "fails", ["not told apart", "3.000 ± 0.010 higher"]),
+        ([(2.0, 0.01), (2.5, 0.01)], "worse", ["too close to the healthy one's to tell apart", "0.500 ± 0.010 higher"]),
+        ([(2.0, 0.01), (5.0, 0.01)], "fails", ["too close to the healthy one's to tell apart", "3.000 ± 0.010 higher"]),
     ],
 )
 def test_what_is_said_follows_from_the_losses(losses, answer, words):

@@ -11,7 +11,7 @@ const SMOOTHING = 1 / 60; // the smoothed curve averages this share of the run t
 const X_AXES = {
   step: { title: "training step", hint: "one step: one batch, one update" },
   tokens: { title: "tokens seen", hint: "how much text was read" },
-  seconds: { title: "seconds of training", hint: "how long one has to wait" },
+  seconds: { title: "seconds of training", hint: "how long you wait" },
 };
 const Y_AXES = {
   linear: { hint: "equal distances: equal differences" },

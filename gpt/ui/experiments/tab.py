@@ -46,7 +46,7 @@ def build_experiments_tab(page: gr.Blocks, runs: Runs, door: Door, secret: gr.Br
             seed = gr.Number(
                 SEED,
                 label="Seed",
-                info="Another one shows how much is chance.",
+                info="Another seed shows how much is chance.",
                 precision=0,
                 minimum=0,
                 maximum=LARGEST_SEED,
