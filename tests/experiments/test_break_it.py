@@ -173,7 +173,7 @@ def planted(loss: tuple[float, float], past: tuple[float, float] | None = None) 
         ([(2.04, 0.03)], "same", ["too close to the healthy one's to tell apart"]),
         ([(2.2, 0.15)], "", ["too close to the healthy one's to tell apart"]),
         ([(3.31, 0.01)], "fails", ["about the same"]),
-        ([(3.5, 0.01)], "fails", ["worse than to know only how frequent"]),
+        ([(3.5, 0.01)], "fails", ["worse than knowing only how frequent"]),
         ([(7.0, 0.01)], "fails", ["higher", "equally likely (4.20)"]),
         ([(0.1, 0.01), (6.0, 0.01)], "cheats", ["1.900 ± 0.010 lower", "4.000 ± 0.010 higher", "equally likely"]),
         ([(0.1, 0.01), (2.5, 0.01)], "cheats", ["0.500 ± 0.010 higher", "learned more than that"]),

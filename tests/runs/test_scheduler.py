@@ -519,7 +519,7 @@ def test_a_copy_goes_on_in_another_way(lab, request_for, corpus, wait_until):
     list(longer.events())
     assert copy.batches_digests() == [longer.batches_digest]
     assert copy.members[0].events[-1].learning_rate < 1e-4
-    with pytest.raises(RunRefused, match="cannot change its recipe on the way; keep the recipe, or train from"):
+    with pytest.raises(RunRefused, match="cannot change its recipe half-way; keep the recipe, or train from"):
         runs.copy(run, "cleo", training=dataclasses.replace(training, matrix_learning_rate=None))
     with pytest.raises(RunRefused, match="this run has already made all its 6 steps; ask for more steps"):
         runs.copy(run, "cleo")
