@@ -101,7 +101,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--from",
         dest="begins_from",
         metavar="CHECKPOINT",
-        help="start from the weights of this checkpoint folder, or its zip file, instead of new ones; the model's "
+        help="begin from the weights of this checkpoint folder, or its zip file, instead of new ones; the model's "
         "shape is then the checkpoint's",
     )
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")

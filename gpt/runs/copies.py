@@ -23,7 +23,7 @@ def present_of(run: Run) -> list[SavedMember]:
     """What each model of a run would go on from; for the thread that holds the run."""
     saved = [member.saved for member in run.members if member.saved is not None]
     if len(saved) < len(run.members) or not all(member.events for member in saved):
-        raise RunRefused("this run has not started to train, so there is nothing to continue from")
+        raise RunRefused("this run has not started to train, so there is nothing to go on from")
     return saved
 
 

@@ -146,7 +146,7 @@ def check_fit(config: GPTConfig, corpus: Corpus, training: TrainConfig) -> None:
 
     BatchStream(corpus.train_ids, training.batch_size, config.context_length, training.seed)
     if config.vocab_size != corpus.tokenizer.vocab_size:
-        raise ValueError(f"the model knows {config.vocab_size} tokens and the corpus has {corpus.tokenizer.vocab_size}")
+        raise ValueError(f"the model knows {config.vocab_size} tokens and the text has {corpus.tokenizer.vocab_size}")
 
 
 def is_snapshot_step(step: int) -> bool:

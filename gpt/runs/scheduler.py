@@ -142,7 +142,7 @@ class Runs:
         """
         self._check_reader(run, visitor)
         if not run.has_begun:
-            raise RunRefused("this run has not started to train, so there is nothing to continue from")
+            raise RunRefused("this run has not started to train, so there is nothing to go on from")
         copied = copy_of(run, self._turns.present(run), visitor, training, address=address)
         self._check(copied.request)
         with self._lock:

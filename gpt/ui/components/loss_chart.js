@@ -436,7 +436,7 @@ function fillTooltip(title, readings) {
     const row = makeRow(body, [swatch(curve), curve.label], [...steps, fixed(loss, 3), fixed(validation, 3) + when]);
     row.lastChild.classList.toggle("earlier", isEarlier);
   }
-  make(tooltip, "div", "hint", cursor.held ? "held: Esc or a click on it lets go" : "click to hold, arrows move");
+  make(tooltip, "div", "hint", cursor.held ? "held: Esc or a press on it lets go" : "press to hold, arrows move");
 }
 
 function pointAt(left) {

@@ -82,7 +82,7 @@ def build_train_tab(
             controls = _build_controls(runs.limits.most_steps, handlers, seen)
             with gr.Accordion("The run", open=False):
                 restart = gr.Button("Train again from the start", size="sm")
-                branch = gr.Button("Continue in a copy, with the settings above", size="sm")
+                branch = gr.Button("Go on in a copy, with the settings above", size="sm")
                 export = gr.Button("Prepare files to take home", size="sm")
                 files = gr.File(label="Chart, log, models, script", file_count="multiple", interactive=False)
         with gr.Column(elem_classes="picture"):
@@ -186,7 +186,7 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
             [NEW_WEIGHTS, *handlers.catalogue.beginnings([])],
             value=NEW_WEIGHTS[1],
             label="Begin from",
-            info="Start from a trained model instead of new weights. It then sets variant, mask, size, window, KV "
+            info="Begin from a trained model instead of new weights. It then sets variant, mask, size, window, KV "
             "heads, context and tokens.",
         )
         tokens = gr.Dropdown(

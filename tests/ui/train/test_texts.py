@@ -95,7 +95,7 @@ def test_a_text_is_shown_before_it_is_learned() -> None:
     assert shown["tokens"] == list(STORY[:600])
     split = int(0.9 * len(STORY))
     assert f"{len(STORY):,} characters" in shown["sentence"]
-    assert f"the first {split:,} are for training, the last {len(STORY) - split:,} tested on" in shown["sentence"]
+    assert f"the first {split:,} are for training, the last {len(STORY) - split:,} for validation" in shown["sentence"]
 
 
 def test_a_text_is_shown_in_its_byte_pairs(start: Callable[..., Run]) -> None:
