@@ -38,7 +38,7 @@ GLOSSARY: dict[str, tuple[Word, ...]] = {
     "Model": (
         Word(
             "variant",
-            "GPT-2 with a change to its positions or its attention. The rest stays the same.",
+            "GPT-2 as published, or with other positions or another attention. The rest stays the same.",
             ("variants",),
         ),
         Word(
