@@ -75,10 +75,8 @@ def looks_words_up(visitor: Visitor) -> None:
     expect(without_mask).not_to_be_checked()  # to ask for a word is not to press what it names
     page.keyboard.press("Escape")
     expect(note).to_be_hidden()
-    steps = page.get_by_role("term").filter(has_text="Steps")
-    steps.focus()
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Tab")
+    page.get_by_label("number input for Steps").filter(visible=True).press("Shift+Tab")
+    steps = page.locator(".glossary-mark:focus")
     expect(note).to_contain_text("step: One update of the weights")
     expect(steps).to_have_accessible_description("One update of the weights, from one batch.")
     visitor.presses("Words")
