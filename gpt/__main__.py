@@ -120,8 +120,8 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--from",
         dest="begins_from",
         metavar="CHECKPOINT",
-        help="begin from the weights of this checkpoint folder, or zip file of one, instead of new ones; it also says "
-        "what the model is",
+        help="begin from the weights of this checkpoint folder, or its zip file, instead of new ones; the model's "
+        "shape is then the checkpoint's",
     )
     train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
     train.add_argument("--recipe", default="fast", choices=RECIPES, help="settings that the options below override")
@@ -130,7 +130,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("--num-layers", int, "blocks", "4"),
         ("--num-heads", int, "query heads in each", "4"),
         ("--embed-size", int, "width", "128"),
-        ("--context-length", int, "tokens it can look back on", "64"),
+        ("--context-length", int, "tokens that it can look back on", "64"),
         ("--window-size", int, "keys a query may see", "the variant's"),
         ("--num-kv-heads", int, "key/value heads", "the variant's"),
         ("--dropout", float, "share of activations dropped in training", "0"),
@@ -142,7 +142,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         dest="causal",
         action="store_false",
         default=left,
-        help="let the model see the future, to see it fail",
+        help="take the causal mask away, so that the model sees the future",
     )
     training = train.add_argument_group("the training (default: the recipe's)")
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
@@ -172,7 +172,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     training.add_argument(
         "--final",
         action="store_true",
-        help="when done, save in half precision, with a result on the card and without what going on would need",
+        help="when done, save in half precision, with the result on the card and without what is needed to continue",
     )
     training.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
     training.add_argument(
@@ -197,7 +197,9 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     generate.add_argument("--max-new-tokens", type=int, default=300, help="tokens to write")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
     generate.add_argument("--top-k", type=int, help="sample among the k likeliest tokens only")
-    generate.add_argument("--top-p", type=float, help="sample among the fewest tokens of this joint probability")
+    generate.add_argument(
+        "--top-p", type=float, help="sample among the fewest likeliest tokens with this total probability"
+    )
     generate.add_argument("--seed", type=int, help="gives the same text again")
 
 
@@ -205,8 +207,8 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prepare = _subcommand(
         commands,
         _prepare,
-        "Make a text of any length ready to learn from: a folder for `train --corpus`, whose token ids stay "
-        "in their file. The memory this takes does not grow with the text.",
+        "Make a text of any length ready for training: a folder for `train --corpus`, whose token ids stay in their "
+        "file. The memory this takes does not grow with the text.",
     )
     prepare.add_argument("text", type=Path, help="a UTF-8 text file, a folder of them, read by path, or - for stdin")
     prepare.add_argument("--out", required=True, type=Path, help="folder to make; it must not exist, or be empty")
@@ -233,12 +235,12 @@ def _add_push(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    experiment = _subcommand(commands, _experiment, "Ask a question, and answer it by a measurement of a minute or so.")
+    experiment = _subcommand(commands, _experiment, "Answer a question by measuring, in about a minute.")
     experiment.formatter_class = argparse.RawDescriptionHelpFormatter
     experiment.epilog = "\n".join(f"{name:14}{question.asks}" for name, question in QUESTIONS.items())
     experiment.add_argument("name", choices=QUESTIONS, metavar="name", help="one of those below")
     experiment.add_argument("settings", nargs="*", metavar="field=value", help="what to change, such as seed=7")
-    experiment.add_argument("--quick", action="store_true", help="less of everything, within 20 seconds")
+    experiment.add_argument("--quick", action="store_true", help="measure less, within 20 seconds")
     experiment.add_argument("--json", action="store_true", help="print one line of JSON")
     experiment.add_argument("--out", type=Path, help="folder for the figure, the numbers as CSV, and the JSON")
 
@@ -255,7 +257,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bench.add_argument(
         "names", nargs="+", choices=(*BENCHMARKS, "all"), metavar="name", help="one of those below, or all"
     )
-    bench.add_argument("--quick", action="store_true", help="less of everything, within two minutes for all")
+    bench.add_argument("--quick", action="store_true", help="measure less, within two minutes for all")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also keep the rows, for `python -m gpt.bench.table`")
 
 
@@ -267,7 +269,9 @@ def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "moment; the same command goes on.",
     )
     reproduce.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(SHIPPED)} (default: all)")
-    reproduce.add_argument("--out", type=Path, default=Path("reproduced_models"), help="folder for their folders")
+    reproduce.add_argument(
+        "--out", type=Path, default=Path("reproduced_models"), help="folder to write their folders in"
+    )
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -395,7 +399,9 @@ def _verify(options: argparse.Namespace) -> None:
             print(f"    {verdict:14}{finding.what}: {finding.detail}", flush=True)
             wrong += finding.is_right is False
     if wrong:
-        raise ValueError(f"{wrong} things are not as the cards say; train these models again, or correct their cards")
+        raise ValueError(
+            f"{wrong} things differ from what the cards say; train these models again, or correct their cards"
+        )
 
 
 # --- demo -----------------------------------------------------------------------------------------------------------

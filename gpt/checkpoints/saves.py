@@ -129,7 +129,7 @@ def read_save(folder: Path, read: Callable[[Save], Read]) -> Read:
             if find_save(folder) == save:
                 raise
         if time.monotonic() > give_up:
-            raise CheckpointError(f"{folder} is being written all the time; try again when its writer has ended")
+            raise CheckpointError(f"{folder} is being written again and again; try again when its writer has finished")
         time.sleep(0.001)
 
 

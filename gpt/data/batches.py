@@ -24,7 +24,7 @@ def as_indices(ids: Tensor, vocab_size: int | None) -> Tensor:
     if vocab_size is not None and ids.numel() and ids.max() >= vocab_size:
         raise ValueError(
             f"the text holds the token {ids.max()} and its vocabulary ends at {vocab_size - 1}; "
-            f"its file of ids is damaged, so prepare the text again"
+            f"its file of ids is damaged; prepare the text again"
         )
     return ids
 
@@ -57,8 +57,8 @@ class BatchStream:
     def __post_init__(self) -> None:
         if len(self.ids) <= self.context_length:
             raise ValueError(
-                f"the training part of the text has {len(self.ids)} tokens, and a context of "
-                f"{self.context_length} needs at least {self.context_length + 1}; "
+                f"the training part of the text has {len(self.ids)} tokens, but a context of {self.context_length} "
+                f"needs at least {self.context_length + 1}; "
                 f"give a longer text or a shorter context"
             )
 

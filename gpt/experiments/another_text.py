@@ -278,7 +278,7 @@ def sentences(result: Result) -> list[str]:
     ways = {
         True: f"it forgets, by our measure of more than {_FORGOTTEN:g}",
         False: f"it keeps Shakespeare, by our measure of less than {_FORGOTTEN:g}",
-        None: f"whether that is more than the {_FORGOTTEN:g} from which we call it forgetting, cannot be told",
+        None: f"whether that is more than the {_FORGOTTEN:g} that we call forgetting cannot be told",
     }
     from_old = f" ({kept:.0%} of each batch from Shakespeare)" if kept else ""
     said = [

@@ -376,7 +376,7 @@ def sentences(result: Result) -> list[str]:
 def _compared_in_words(difference: Measure) -> str:
     sign = _sign(difference)
     if not sign:
-        return f"not told apart from the healthy one's (difference {difference})"
+        return f"too close to the healthy one's to tell apart (difference {difference})"
     size = replace(difference, value=abs(difference.value))
     small = f" (less than {_ABOUT:g}: about as well)" if size.value <= _ABOUT else ""
     return f"{size} {'higher' if sign > 0 else 'lower'} than the healthy one's on the same windows{small}"
@@ -387,9 +387,9 @@ def _beside_guesses(result: Result) -> str:
     loss = result[f"broken/{_judged(result)}"]
     frequencies, uniform = result["guess/frequencies"], result["guess/uniform"]
     if is_above(loss, uniform):
-        return f"That is worse than to take all characters for equally likely ({uniform})."
+        return f"That is worse than taking all characters as equally likely ({uniform})."
     if is_above(loss, frequencies):
-        return f"That is worse than to know only how frequent each character is ({frequencies})."
+        return f"That is worse than knowing only how frequent each character is ({frequencies})."
     if is_above(frequencies, loss):
-        return f"To know only how frequent each character is would give {frequencies}: it has learned more than that."
-    return f"To know only how frequent each character is would give {frequencies}: about the same."
+        return f"Knowing only how frequent each character is would give {frequencies}: it has learned more than that."
+    return f"Knowing only how frequent each character is would give {frequencies}: about the same."

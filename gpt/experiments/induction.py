@@ -294,23 +294,23 @@ def sentences(result: Result) -> list[str]:
     if setup.lengths == "same" and _has_learned(result, "one"):
         said.append(
             "All copies were of one length, for which looking a fixed distance back is enough; whether one layer "
-            "foresees copies of other lengths was not measured."
+            "predicts copies of other lengths was not measured."
         )
     return said
 
 
 def _on_what_is_foreseen(result: Result, setup: Setup) -> str:
     verdicts: dict[tuple[bool | None, bool | None], str] = {
-        (False, True): "two layers foresee more than half of it, one layer less",
-        (True, False): "one layer foresees more than half of it, two layers less",
-        (True, True): "both foresee more than half of it",
-        (False, False): "both foresee less than half of it",
+        (False, True): "two layers predict more than half of it, one layer less",
+        (True, False): "one layer predicts more than half of it, two layers less",
+        (True, True): "both predict more than half of it",
+        (False, False): "both predict less than half of it",
     }
     learned = _has_learned(result, "one"), _has_learned(result, "two")
-    verdict = verdicts.get(learned, "whether each foresees half of it is not certain")
+    verdict = verdicts.get(learned, "whether each predicts half of it is not certain")
     errors = f" (±: standard error over {result['two/right'].of}{', one seed' * (setup.seeds == 1)})"
     return (
-        f"After {setup.steps} steps, two layers foresee a share of {result['two/right']} of the second copy, one layer "
+        f"After {setup.steps} steps, two layers predict a share of {result['two/right']} of the second copy, one layer "
         f"{result['one/right']}{errors}: {verdict}."
     )
 
@@ -324,7 +324,7 @@ def _on_the_difference(result: Result) -> str:
     elif is_above(Measure("", 0.0), difference):
         verdict = f"higher by {Measure('', -difference.value, difference.error)} with two layers"
     else:
-        verdict = "not to be told apart"
+        verdict = "too close to tell apart"
     return (
         f"Loss on the second copy is {result['two/loss']} nats with two layers and {result['one/loss']} with one, "
         f"{verdict}; uniform guessing has {result['uniform']}."
@@ -343,6 +343,6 @@ def _on_prefix_match(result: Result) -> str:
         for name, where in names.items()
     ]
     return (
-        f"The head that looks most at what followed the same token before gives it a share of {told[0]}, {told[1]}, "
+        f"The head that attends most to what followed the same token before gives it a share of {told[0]}, {told[1]}, "
         f"and {told[2]}; attention spread evenly gives it {even}."
     )

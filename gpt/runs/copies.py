@@ -23,7 +23,7 @@ def present_of(run: Run) -> list[SavedMember]:
     """What each model of a run would go on from; for the thread that holds the run."""
     saved = [member.saved for member in run.members if member.saved is not None]
     if len(saved) < len(run.members) or not all(member.events for member in saved):
-        raise RunRefused("this run has not begun to train yet, so there is nothing to go on from")
+        raise RunRefused("this run has not started to train, so there is nothing to go on from")
     return saved
 
 
@@ -45,10 +45,10 @@ def copy_of(
     before = run.request.training
     training = replace(training or before, seed=before.seed)
     if (training.matrix_learning_rate is None) != (before.matrix_learning_rate is None):
-        raise RunRefused("a run cannot change its recipe on the way; keep the recipe, or train from the start")
+        raise RunRefused("a run cannot change its recipe half-way; keep the recipe, or train from the start")
     told = min(member.events[-1].step for member in saved)
     if training.max_steps <= told or training.max_steps < max(member.state.step for member in saved):
-        raise RunRefused(f"this run has made all its {told:,} steps; ask for more steps")
+        raise RunRefused(f"this run has already made all its {told:,} steps; ask for more steps")
     request = request_of_copy(run, told, visitor, training)
     copied = Run(request, run.corpus, visitor, address=address, initial_weights=run.initial_weights)
     for member, original, start in zip(copied.members, run.members, saved, strict=True):

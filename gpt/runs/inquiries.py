@@ -44,7 +44,9 @@ class Inquiries:
             run = ExperimentRun(request, visitor, address=address)
             self._make_place(run, ending)
             for other in ending:
-                self._turns.move(other, RunState.STOPPED, "Stopped, because whoever started it has started another.")
+                self._turns.move(
+                    other, RunState.STOPPED, "Stopped, because the person who started it has started another."
+                )
             self._runs.pop(run.key, None)
             self._runs[run.key] = run
             self._turns.enqueue(run)

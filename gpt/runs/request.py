@@ -33,7 +33,7 @@ class NotYourText(ValueError):
     def __init__(self) -> None:
         super().__init__(
             "this run learns from somebody's own text or model, so its models, what they write and its files are "
-            "theirs alone; the curves are for everyone who has the link"
+            "theirs alone; the curves are for everyone with the link"
         )
 
 
@@ -146,7 +146,7 @@ def check_fit(config: GPTConfig, corpus: Corpus, training: TrainConfig) -> None:
 
     BatchStream(corpus.train_ids, training.batch_size, config.context_length, training.seed)
     if config.vocab_size != corpus.tokenizer.vocab_size:
-        raise ValueError(f"the model knows {config.vocab_size} tokens and the corpus has {corpus.tokenizer.vocab_size}")
+        raise ValueError(f"the model knows {config.vocab_size} tokens and the text has {corpus.tokenizer.vocab_size}")
 
 
 def is_snapshot_step(step: int) -> bool:

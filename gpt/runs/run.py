@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gpt.model.gpt2 import GPT2
     from gpt.training.state import TrainEvent, TrainingState
 
-RESTARTING = "The lab is restarting; this run is kept, and goes on when you open its page again in a moment."
+RESTARTING = "The lab is restarting. This run is kept, and goes on when you open its page again in a moment."
 
 
 @dataclass(frozen=True, eq=False)

@@ -142,7 +142,7 @@ class Runs:
         """
         self._check_reader(run, visitor)
         if not run.has_begun:
-            raise RunRefused("this run has not begun to train yet, so there is nothing to go on from")
+            raise RunRefused("this run has not started to train, so there is nothing to go on from")
         copied = copy_of(run, self._turns.present(run), visitor, training, address=address)
         self._check(copied.request)
         with self._lock:
@@ -175,10 +175,10 @@ class Runs:
         others = [other for other in self._runs.values() if other is not instead_of and other.key != run.key]
         forgotten, fits = runs_to_forget([*self.inquiries.under_way(), *others, run], self.limits)
         if not fits:
-            raise RunRefused("the lab's memory is full of runs under way; try again when some have finished")
+            raise RunRefused("the runs under way fill the lab's memory; try again when some have finished")
         self._forget(forgotten)
         if instead_of is not None:
-            self._stop(instead_of, "Stopped, because whoever started it has started it again.")
+            self._stop(instead_of, "Stopped, because the person who started it has started it again.")
         self._runs.pop(run.key, None)
         self._runs[run.key] = run
         self._end_others(run)
@@ -201,7 +201,7 @@ class Runs:
                 continue
             unwatched = [other for other in waiting if not other.lease.watchers]
             if not unwatched:
-                raise RunRefused(f"{len(waiting)} runs are waiting already; try again when some have finished")
+                raise RunRefused(f"{len(waiting)} runs are already waiting; try again when some have finished")
             self._turns.pause_left(min(unwatched, key=lambda other: other.lease.last_sign))
             return
 
@@ -237,7 +237,7 @@ class Runs:
         """A visitor has one run under way at a time; the caller holds the lock."""
         for other in self._runs.values():
             if other is not run and other.owner == run.owner:
-                self._stop(other, "Stopped, because whoever started it has started another.")
+                self._stop(other, "Stopped, because the person who started it has started another.")
 
     # --- Looking ----------------------------------------------------------------------------------------------------
 

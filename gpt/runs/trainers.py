@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
 
 _PACKAGES = Path(__file__).resolve().parents[2]
-_ENDED = "the process that trained it was ended from outside, perhaps for want of memory"
+_ENDED = "the process that trained it was ended from outside, perhaps because memory ran out"
 
 
 class TrainerLost(RuntimeError):
@@ -194,7 +194,7 @@ class Crew:
             write_message(hired.trainer.orders, message)
         except (OSError, ValueError):
             raise TrainerLost(
-                "the process that trained it was ended from outside, perhaps for want of memory"
+                "the process that trained it was ended from outside, perhaps because memory ran out"
             ) from None
 
     def _read(self, news: BinaryIO) -> None:

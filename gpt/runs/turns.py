@@ -224,7 +224,7 @@ class Turns:
             if self.is_closing:
                 raise RunRefused("the lab is closing; it makes no copies")
             if run in self.held:
-                raise RunRefused("a step of this run takes very long; try again later")
+                raise RunRefused("a step of this run is taking very long; try again later")
             self.held.add(run)
         try:
             return present_of(run)

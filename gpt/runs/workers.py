@@ -111,7 +111,7 @@ class _Training:
                 if self._hear(crew.news(_LONGEST_WAIT)):
                     heard = time.monotonic()
                 elif time.monotonic() - heard > _LONGEST_SILENCE:
-                    raise TrainerLost("the process that trained it tells nothing any more")
+                    raise TrainerLost("the process that trained it has stopped answering")
                 if self.scheduler.is_asked(self.run) and self.run.has_begun:
                     self._answer(crew)
             self._states.clear()
@@ -220,7 +220,7 @@ class _Experiment:
                     self._hear(message)
                 heard = time.monotonic() if news else heard
                 if time.monotonic() - heard > _LONGEST_SILENCE:
-                    raise TrainerLost("the process that made it tells nothing any more")
+                    raise TrainerLost("the process that made it has stopped answering")
             for _ in crew.leave(_LONGEST_STOP):  # what is still told of it does not matter
                 pass
 

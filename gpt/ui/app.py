@@ -25,11 +25,13 @@ from gpt.ui.attention.tab import build_attention_tab
 from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
 from gpt.ui.components import SCRIPTS, module_text, modules_of
+from gpt.ui.components.glossary import glossary
 from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
 from gpt.ui.door.hosts import trust_proxies, trusted_hosts
 from gpt.ui.experiments.tab import build_experiments_tab
+from gpt.ui.glossary import glossary_value
 from gpt.ui.listening import bypass_proxies, check_address
 from gpt.ui.status import add_status_page
 from gpt.ui.theme import page_theme, stylesheet
@@ -56,11 +58,12 @@ def create_demo(
     door = Door(runs, files_of_process())
     catalogue = Catalogue(models_folder, runs, door.visitors)
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
-        with gr.Row(elem_classes="top"):
+        with gr.Row(elem_id="frame"):
             gr.HTML(
                 "<h1>GPT Lab</h1><p>Train small GPTs, compare what they write, and see what they attend to.</p>",
                 elem_id="title",
             )
+            glossary(glossary_value(), elem_id="words")
             bar = links.build_link_bar(join_address or "")
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         names = gr.BrowserState({}, storage_key="gpt-lab-names", secret="gpt-lab")

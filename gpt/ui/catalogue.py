@@ -338,14 +338,14 @@ class Catalogue:
         if not run.may_read(self._visitors.here()):
             raise NotYourText
         if member.best is None:
-            raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
+            raise ValueError("this model has not started to learn; wait for its first point on the chart")
         label = described_member(run, member)
         so_far = member.events[-1].step if member.events else 0
         note = (
             f"trained here; {f'best of {so_far:,} steps' if step is None else f'at step {step:,}'} on {run.corpus.name}"
         )
         if not member.config.causal:
-            note += "; without the causal mask it sees the tokens it is asked for"
+            note += "; without the causal mask it sees the tokens it is asked to predict"
         with self._lock:  # all who ask for the same weights get the same model
             ready = self._in_use.get((run.key, label, note))
             if ready is None:

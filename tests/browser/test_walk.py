@@ -34,6 +34,7 @@ def visitor(browser: Browser, address: str, album: Path | None, request: pytest.
 
 def test_a_walk_through_the_lab(visitor: Visitor) -> None:
     sees_how_shipped_models_learned(visitor)
+    looks_words_up(visitor)
     trains_two_variants(visitor)
     reads_samples(visitor)
     unfolds_diagnostics(visitor)
@@ -64,6 +65,26 @@ def sees_how_shipped_models_learned(visitor: Visitor) -> None:
     visitor.looks_around("1-opened")
 
 
+def looks_words_up(visitor: Visitor) -> None:
+    page = visitor.page
+    mask = page.locator(".checkbox-container").get_by_role("term").filter(has_text="causal mask")
+    without_mask = page.get_by_label("also without the causal mask")
+    note = page.locator("#words .note")
+    mask.click()
+    expect(note).to_contain_text("causal mask: The rule that a token may see itself")
+    expect(without_mask).not_to_be_checked()  # to ask for a word is not to press what it names
+    page.keyboard.press("Escape")
+    expect(note).to_be_hidden()
+    page.get_by_label("number input for Steps").filter(visible=True).press("Shift+Tab")
+    steps = page.locator(".glossary-mark:focus")
+    expect(note).to_contain_text("step: One update of the weights")
+    expect(steps).to_have_accessible_description("One update of the weights, from one batch.")
+    visitor.presses("Words")
+    expect(page.get_by_role("dialog", name="Words")).to_contain_text("nat")
+    page.keyboard.press("Escape")
+    expect(visitor.button("Words")).to_be_focused()
+
+
 def trains_two_variants(visitor: Visitor) -> None:
     visitor.chooses("Size", "tiny: 2 layers, 64 wide")
     visitor.chooses("Text", "python-docs")
@@ -83,6 +104,8 @@ def reads_samples(visitor: Visitor) -> None:
     panel = visitor.page.locator(".run-panel")
     texts = panel.locator(".samples pre")
     expect(texts).to_have_count(2)
+    assert panel.locator(".samples .glossary-mark").count() == 0  # not in what models write
+    expect(panel.locator(".costs .glossary-mark").filter(has_text="parameters")).to_be_visible()
     expect(texts.first).not_to_be_empty()
     expect(panel.locator(".at-step")).to_have_text("step 30")
     newest = texts.first.inner_text()

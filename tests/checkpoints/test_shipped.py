@@ -142,7 +142,7 @@ def test_wrong_cards_are_found_wrong(finished, damage, wrong, capsys):
     assert wrong in [finding.what for finding in findings(folder, corpus) if finding.is_right is False]
     if wrong not in ("loss", "checksum of the text"):  # for which the text is needed
         assert main(["verify", str(folder)]) == 2
-        assert "not as the cards say" in capsys.readouterr().err
+        assert "differ from what the cards say" in capsys.readouterr().err
 
 
 def test_a_checkpoint_without_a_result_has_nothing_to_compare(tmp_path, trainable, corpus, capsys):

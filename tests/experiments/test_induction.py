@@ -117,11 +117,11 @@ LOWER, EQUAL, HIGHER = (Measure("", value, 0.1) for value in (3.0, 0.1, -3.0))
 @pytest.mark.parametrize(
     ("one", "two", "lower", "answer", "words"),
     [
-        (LITTLE, MUCH, LOWER, "two", ["two layers foresee more than half", "lower by 3.00 ± 0.10"]),
-        (MUCH, MUCH, EQUAL, "one", ["both foresee more", "not to be told apart"]),
-        (MUCH, MUCH, Measure("", 1e-5, 1e-6), "one", ["both foresee more", "less than 0.001 apart"]),
-        (MUCH, LITTLE, HIGHER, "one", ["one layer foresees more than half", "higher by 3.00 ± 0.10"]),
-        (LITTLE, LITTLE, EQUAL, "neither", ["both foresee less", "not to be told apart"]),
+        (LITTLE, MUCH, LOWER, "two", ["two layers predict more than half", "lower by 3.00 ± 0.10"]),
+        (MUCH, MUCH, EQUAL, "one", ["both predict more", "too close to tell apart"]),
+        (MUCH, MUCH, Measure("", 1e-5, 1e-6), "one", ["both predict more", "less than 0.001 apart"]),
+        (MUCH, LITTLE, HIGHER, "one", ["one layer predicts more than half", "higher by 3.00 ± 0.10"]),
+        (LITTLE, LITTLE, EQUAL, "neither", ["both predict less", "too close to tell apart"]),
         (UNSURE, MUCH, LOWER, "", ["not certain", "lower by"]),
         (LITTLE, UNSURE, LOWER, "", ["not certain", "lower by"]),
     ],

@@ -210,7 +210,7 @@ def test_the_queue_is_bounded_and_tells_places(lab, request_for, corpus, wait_un
     for run in (second, third):
         run.lease.open_page()
     assert [runs.place_in_queue(run)[0] for run in (first, second, third)] == [0, 1, 2]
-    with pytest.raises(RunRefused, match="2 runs are waiting already; try again when some have finished"):
+    with pytest.raises(RunRefused, match="2 runs are already waiting; try again when some have finished"):
         runs.submit(request_for(max_steps=LONG, seed=3), corpus, "dan")
     runs.stop(second, "bob")
     assert runs.place_in_queue(third)[0] == 1
@@ -224,7 +224,7 @@ def test_a_visitor_has_one_run_at_a_time(lab, request_for, corpus):
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     runs.submit(request_for(max_steps=LONG, seed=1), corpus, "ada")
     assert first.state == "stopped"
-    assert first.message == "Stopped, because whoever started it has started another."
+    assert first.message == "Stopped, because the person who started it has started another."
 
 
 def test_a_refused_run_does_not_cost_the_visitor_the_one_under_way(lab, request_for, corpus, wait_until):
@@ -519,9 +519,9 @@ def test_a_copy_goes_on_in_another_way(lab, request_for, corpus, wait_until):
     list(longer.events())
     assert copy.batches_digests() == [longer.batches_digest]
     assert copy.members[0].events[-1].learning_rate < 1e-4
-    with pytest.raises(RunRefused, match="cannot change its recipe on the way; keep the recipe, or train from"):
+    with pytest.raises(RunRefused, match="cannot change its recipe half-way; keep the recipe, or train from"):
         runs.copy(run, "cleo", training=dataclasses.replace(training, matrix_learning_rate=None))
-    with pytest.raises(RunRefused, match="this run has made all its 6 steps; ask for more steps"):
+    with pytest.raises(RunRefused, match="this run has already made all its 6 steps; ask for more steps"):
         runs.copy(run, "cleo")
 
 
@@ -564,7 +564,7 @@ def test_a_run_that_has_not_begun_cannot_be_copied(lab, request_for, corpus, wai
     first = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: first.state == "running", "the first to run")
     waiting = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
-    with pytest.raises(RunRefused, match="has not begun to train yet"):
+    with pytest.raises(RunRefused, match="has not started to train"):
         runs.copy(waiting, "cleo")
 
 

@@ -149,7 +149,7 @@ def test_a_process_that_is_killed_fails_its_run_and_is_replaced(server, processe
         wait_until(lambda run=run: run.is_over, "the run to end")
         assert run.state is RunState.FAILED
         assert run.message == (
-            "Stopped: the process that trained it was ended from outside, perhaps for want of memory; "
+            "Stopped: the process that trained it was ended from outside, perhaps because memory ran out; "
             "train it again, or smaller models."
         )
         assert run.members[0].events  # what was told stays, and can be taken home

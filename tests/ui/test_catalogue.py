@@ -145,7 +145,7 @@ def test_a_run_in_the_queue_has_no_models_yet(
     wait_until(lambda: running.state == "running", "the first run to start")
     waiting = start("b" * 32, steps=20)
     assert catalogue.choices([waiting.key]) == catalogue.choices([])
-    with pytest.raises(ValueError, match="has not begun to learn yet"):
+    with pytest.raises(ValueError, match="has not started to learn"):
         catalogue.get(f"run/{waiting.key}/0")
 
 

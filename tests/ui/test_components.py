@@ -24,6 +24,7 @@ from gpt.ui.components.cost_bars import cost_bars, cost_bars_value
 from gpt.ui.components.cost_chart import cost_chart, cost_chart_value
 from gpt.ui.components.diagnostics import diagnostics
 from gpt.ui.components.experiment_board import experiment_board, experiment_board_value
+from gpt.ui.components.glossary import glossary
 from gpt.ui.components.head_numbers import head_numbers, head_numbers_value
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.link_bar import link_bar
@@ -46,6 +47,7 @@ FACTORIES = {
     "cost_chart": cost_chart,
     "diagnostics": diagnostics,
     "experiment_board": experiment_board,
+    "glossary": glossary,
     "head_numbers": head_numbers,
     "head_table": head_table,
     "link_bar": link_bar,

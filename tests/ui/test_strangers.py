@@ -84,7 +84,7 @@ def test_a_text_of_ones_own_is_told_to_nobody_else(served: tuple[Any, str]) -> N
     assert told.count("somebody's own text") >= 8  # refused in a sentence, one by one
     curves, panel = watching.data[:2]
     assert len(curves["series"][0]["losses"].split()) == 60
-    assert "is shown to those whose text or model it learns from." in panel["sentence"]
+    assert "is shown only to those whose text or model it learns from." in panel["sentence"]
     assert [model["samples"] for model in panel["models"]] == [[]]
 
 

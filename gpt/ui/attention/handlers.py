@@ -86,7 +86,7 @@ class AttentionHandlers:
             key, name, second = self._remembered(looked)
             steps = self.catalogue.steps(name)
             if not steps:
-                raise ValueError("of this model no other steps are kept; choose one that was trained here")
+                raise ValueError("no other steps of this model are kept; choose one that was trained here")
             step = require_whole("the step", getattr(chosen, "step", None), 0, steps[-1])
             return self._look(at_step(name, step), second, self._looks[key].text, looked)
 
@@ -198,7 +198,7 @@ class AttentionHandlers:
 
     def _remembered(self, looked: Any) -> list[Any]:
         if not isinstance(looked, list) or len(looked) != 3 or looked[0] not in self._looks:
-            raise ValueError("there is nothing to look into yet, or it was too long ago; press Look")
+            raise ValueError("there is nothing to look into, or it has been forgotten; press Look")
         return looked
 
     def opened(

@@ -72,7 +72,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
         text = gr.Textbox(
             _EXAMPLE,
             label="Text",
-            info=f"Not longer than the model's context, nor than {LONGEST_LOOK} characters.",
+            info=f"Not longer than the model's context, and at most {LONGEST_LOOK} characters.",
             lines=2,
             max_lines=4,
             max_length=4 * LONGEST_LOOK,
@@ -87,14 +87,14 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     table = head_table(EMPTY_BELOW, elem_id="head-table")
     section(
         "Ablate a head",
-        "Replace the output of heads of the first model by zero, and see what the loss and the next characters do.",
+        "Replace the output of heads in the first model with zero, and see how loss and next characters change.",
     )
     with gr.Row(elem_classes="halves"):
         switches = ablation(EMPTY_BELOW, elem_id="ablation")
         following = outcomes(EMPTY_BELOW, elem_id="outcomes")
     section(
         "What can reach a character",
-        "In the first model: the masks say what could count, the gradient how much it does.",
+        "In the first model: the masks show what can reach it, the gradient how strongly it does.",
     )
     reach = receptive_field(EMPTY_BELOW, elem_id="receptive-field")
     with gr.Accordion("One head in numbers", open=False):

@@ -162,8 +162,8 @@ def heads_view(look: Look) -> str:
         for key, measure in MEASURES.items()
     ]
     note = (
-        "Means over the queries of this text, ± their standard error. The tick is what a head would score whose "
-        "attention is spread evenly over all keys it may read."
+        "Means over the queries of this text, ± their standard error. The tick shows what a head would score if it "
+        "spread its attention evenly over all the keys it may read."
     )
     return head_table_value(ready.label, variant_style(ready.variant)["colour"], columns, rows, note)
 
@@ -228,7 +228,7 @@ def field_view(look: Look, position: int) -> str:
         formula=_reach_in_numbers(config),
         reach=config.receptive_field,
         outside=lengths.masked_fill(reaches, 0).max().item(),
-        note="Traced is the logit of the character that the model expects most at that place.",
+        note="What is traced is the logit of the character that the model expects most at that place.",
     )
 
 

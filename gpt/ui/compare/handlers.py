@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gpt.ui.compare.writing import Column
 
 SECONDS_BETWEEN_UPDATES = 1 / 12
-EMPTY_STEPS = "Press Expect: what each model expects next will appear here; choose what comes."
+EMPTY_STEPS = "Press Expect: what each model expects next will appear here, for you to choose from."
 EMPTY_READING = "Press Read: every character will be coloured by how much it surprised each model."
 
 
@@ -140,7 +140,9 @@ class CompareHandlers:
         with one_sentence():
             text = require_text("the text", text, LONGEST_READING)
             if len(text) < 2:
-                raise ValueError("the text has fewer than two characters; nothing can be a surprise yet")
+                raise ValueError(
+                    "the text has fewer than two characters, so nothing in it can be a surprise; give a longer one"
+                )
             leave_out = require_flag("the switch for unseen characters", leave_out)
             models = [reading_view(ready, text, leave_out) for ready in self.catalogue.chosen(names)]
             if len({tuple(model["tokens"]) for model in models if not model["error"]}) > 1:

@@ -53,31 +53,41 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
             with gr.Accordion("More models", open=False):
                 upload = gr.UploadButton("Open a checkpoint (.zip)", file_types=[".zip"], type="binary", size="sm")
                 original = gr.Button("Fetch the original GPT-2", size="sm")
-                gr.Markdown("124 million parameters, 0.5 GB, from the Hugging Face hub: needs the network once.")
+                gr.Markdown("124 million parameters, 0.5 GB, from the Hugging Face hub. It needs the network once.")
             temperature = gr.Slider(
                 *TEMPERATURES,
                 value=0.8,
                 step=0.05,
                 label="Temperature",
-                info="0 always takes the likeliest; more is wilder.",
+                info="0 always takes the likeliest token; higher is wilder.",
             )
             with gr.Accordion("Details", open=False, elem_classes="details"):
-                length = gr.Slider(*LENGTHS, value=240, step=10, label="Length", info="Tokens to write.")
-                top_k = gr.Slider(*TOP_KS, value=0, step=1, label="Top-k", info="Only the k likeliest; 0 is all.")
+                length = gr.Slider(*LENGTHS, value=240, step=10, label="Length", info="How many tokens to write.")
+                top_k = gr.Slider(
+                    *TOP_KS,
+                    value=0,
+                    step=1,
+                    label="Top-k",
+                    info="Choose among the k likeliest tokens only; 0 means all.",
+                )
                 top_p = gr.Slider(
-                    *TOP_PS, value=1, step=0.05, label="Top-p", info="Only the likeliest that make up this share."
+                    *TOP_PS,
+                    value=1,
+                    step=0.05,
+                    label="Top-p",
+                    info="Choose among the fewest likeliest tokens with this total probability.",
                 )
                 second = gr.Dropdown(
                     [("none", ""), *((f"{value:g}", value) for value in SECOND_TEMPERATURES)],
                     value="",
                     label="Second temperature",
-                    info="Each model writes at this one, too.",
+                    info="Each model also writes at this temperature.",
                 )
                 seed = gr.Number(7, precision=0, label="Seed", info="The same seed gives the same text.")
                 leave_out = gr.Checkbox(
                     True,
                     label="leave out unseen characters",
-                    info="What a model has never seen is left out of its prompt, and named.",
+                    info="Characters that a model has never seen are left out of its prompt and listed.",
                 )
         with gr.Column(elem_classes=["pages", "phone-2"]), gr.Tabs() as views:
             with gr.Tab("Write", id="write"):
@@ -105,7 +115,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
                 stepped = gr.Textbox(
                     "ROMEO:",
                     label="Text so far",
-                    info="Every model reads this; press a bar to append its token.",
+                    info="Every model reads this. Press a bar to append its token.",
                     lines=1,
                     max_lines=4,
                     elem_classes="monospace",

@@ -3,7 +3,7 @@
 
 const root = element.querySelector(".ablation");
 const HOW_TO =
-  "Press a head to ablate it: its output is replaced by zero. Press it again to restore it; point at one to read " +
+  "Press a head to ablate it: its output is replaced with zero. Press it again to restore it; point at one to read " +
   "what it costs.";
 const STRONGEST_TINT = 40; // percent of the variant's colour that the words on it still stand out from
 
@@ -196,7 +196,7 @@ function press(names) {
 function takeBack() {
   settle(state.value);
   paint();
-  lossLine.textContent = `${lossInWords()} No answer came to the last press.`;
+  lossLine.textContent = `${lossInWords()} The last press was not answered.`;
 }
 
 function switchUnder(event) {

@@ -59,7 +59,7 @@ function tokenInWords(position) {
 
 function hintInWords() {
   const { held, resting } = state;
-  if (!held.length) return `Point at a token to see what it reads; a click holds it, up to ${MOST_HELD}.`;
+  if (!held.length) return `Point at a token to see what it reads; press to hold it, up to ${MOST_HELD}.`;
   const verb = held.length === 1 ? "is" : "are";
   const words = `Token${held.length === 1 ? "" : "s"} ${listInWords(held.map(tokenInWords))} ${verb} held.`;
   return resting ? `${words} Arrow keys place another.` : words;

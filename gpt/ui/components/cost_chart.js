@@ -205,7 +205,7 @@ function fillTooltip() {
     const computed = cellOf(curve.computed, at, value.right?.unit ?? value.y.unit);
     makeRow(body, [swatch(curve, "computed"), curve.label], [cellOf(curve.measured, at, value.y.unit), computed]);
   }
-  make(tooltip, "div", "hint", state.held ? "held: Esc or another click lets go" : "click to hold, arrows move");
+  make(tooltip, "div", "hint", state.held ? "held: Esc or another press lets go" : "press to hold, arrows move");
 }
 
 function drawCursor() {

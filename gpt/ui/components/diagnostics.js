@@ -37,7 +37,7 @@ const norms = makeLineChart(charts, {
 });
 const shares = makeLineChart(charts, {
   title: "Right next tokens",
-  explanation: "How often the token that follows is the one the model holds likeliest, in the validation windows.",
+  explanation: "How often the next token is the one the model expects most, in the validation windows.",
   name: "share",
   yTitle: "share of tokens",
   isLog: false,

@@ -54,5 +54,5 @@ function swatchOf({ colour, dash }) {
 }
 
 function hintOf(isHeld) {
-  return isHeld ? "held: Esc or another click lets go" : "click to hold, arrows move";
+  return isHeld ? "held: Esc or another press lets go" : "press to hold, arrows move";
 }

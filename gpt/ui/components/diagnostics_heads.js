@@ -12,7 +12,7 @@ const heads = {
 };
 
 function makeHeadsChart(parent) {
-  const words = "One line a head: what it does at each step that was kept.";
+  const words = "One line for each head: what it does at each step that was kept.";
   Object.assign(heads, makeCard(parent, "Heads, as they learned", words, fillHeadFigures));
   for (const kind of ["pointermove", "click"]) {
     heads.plot.addEventListener(kind, (event) => {
@@ -182,7 +182,7 @@ function showHeads(answer, message, end) {
     lookAtHead(null, false);
     return refreshFigures(heads, fillHeadFigures);
   }
-  setText(heads.words, `One line a head: ${answer.definition}. Measured on ${answer.text}.`);
+  setText(heads.words, `One line for each head: ${answer.definition}. Measured on ${answer.text}.`);
   setText(heads.yTitle, `↑ ${answer.name} (${answer.unit || "share of the weight"})`);
   const last = answer.values.at(-1);
   const best = last.reduce((found, score, number) => (score !== null && !(score <= last[found]) ? number : found), 0);

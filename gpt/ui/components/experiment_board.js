@@ -32,8 +32,8 @@ const verdict = make(root, "div", "verdict");
 const sentences = make(root, "div", "sentences");
 const charts = make(root, "div", "charts");
 const numbers = make(root, "details", "all-numbers");
-make(numbers, "summary", "", "All numbers that were measured");
-const numbersBox = makeScrollBox(numbers, "All numbers that were measured");
+make(numbers, "summary", "", "All measured numbers");
+const numbersBox = makeScrollBox(numbers, "All measured numbers");
 const link = make(root, "p", "links");
 
 // ---- the prediction ----
@@ -131,7 +131,7 @@ function drawActions() {
   runButton.hidden = showButton.hidden = isUnderWay() || isOver;
   stopButton.hidden = !isUnderWay();
   runButton.disabled = !isPredicted();
-  runButton.title = isPredicted() ? "" : "Predict something first.";
+  runButton.title = isPredicted() ? "" : "Make a prediction first.";
   showButton.hidden ||= isPredicted();
   runButton.textContent = ["stopped", "failed"].includes(value.state) ? "Run again" : "Run";
 }
@@ -139,7 +139,7 @@ function drawActions() {
 function drawStatus() {
   const { value } = state;
   status.hidden = Boolean(value.result);
-  setText(status, value.status || (isPredicted() || value.result ? "" : "Run can be pressed once you have predicted something."));
+  setText(status, value.status || (isPredicted() || value.result ? "" : "Run can be pressed once you have made a prediction."));
   status.classList.toggle("error", value.is_error);
   track.classList.toggle("unused", value.share === null);
   filled.style.width = `${100 * (value.share ?? 0)}%`;
@@ -158,7 +158,7 @@ function drawVerdict() {
   verdict.hidden = !result;
   if (!result) return;
   const { option } = predicted();
-  const found = result.answer ? wordsOf(result.answer) : "The numbers decide for none of these.";
+  const found = result.answer ? wordsOf(result.answer) : "The numbers do not settle which of these is right.";
   const rows = [["Measured", found]];
   if (wordsOf(option)) rows.unshift(["You expected", wordsOf(option)]);
   for (const [head, words] of rows) {

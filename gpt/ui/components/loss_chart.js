@@ -11,7 +11,7 @@ const SMOOTHING = 1 / 60; // the smoothed curve averages this share of the run t
 const X_AXES = {
   step: { title: "training step", hint: "one step: one batch, one update" },
   tokens: { title: "tokens seen", hint: "how much text was read" },
-  seconds: { title: "seconds of training", hint: "how long one has to wait" },
+  seconds: { title: "seconds of training", hint: "how long you wait" },
 };
 const Y_AXES = {
   linear: { hint: "equal distances: equal differences" },
@@ -436,7 +436,7 @@ function fillTooltip(title, readings) {
     const row = makeRow(body, [swatch(curve), curve.label], [...steps, fixed(loss, 3), fixed(validation, 3) + when]);
     row.lastChild.classList.toggle("earlier", isEarlier);
   }
-  make(tooltip, "div", "hint", cursor.held ? "held: Esc or a click on it lets go" : "click to hold, arrows move");
+  make(tooltip, "div", "hint", cursor.held ? "held: Esc or a press on it lets go" : "press to hold, arrows move");
 }
 
 function pointAt(left) {

@@ -216,7 +216,7 @@ function drawColumns() {
 
 function ofModel(token, model) {
   const rank = model.tokens.indexOf(token);
-  if (rank === -1) return model.rest === null ? "does not know it" : `not among its first ${model.tokens.length}`;
+  if (rank === -1) return model.rest === null ? "does not know it" : `not among its ${model.tokens.length} likeliest`;
   if (rank < model.shown.kept) return percent(model.shown.tokens[rank]);
   return `cut away (${percent(model.shown.before.tokens[rank])} before)`;
 }

@@ -248,7 +248,7 @@ function fillTip(pane, index) {
   tip.replaceChildren();
   make(tip, "p", "which", shownToken(shown.tokens[index]));
   if (shown.bits[index] === null) {
-    make(tip, "p", "note", "Nothing stands before it, so no model was asked.");
+    make(tip, "p", "note", "Nothing comes before it, so no model was asked.");
     return;
   }
   models.filter((model) => sameTokens(model, shown)).forEach((model) => addReading(model, index));

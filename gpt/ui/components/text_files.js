@@ -37,7 +37,7 @@ async function read(chosen) {
   const texts = files.filter((file) => isText(nameOf(file)));
   if (files.length === 0) return;
   if (texts.length > props.most_files) {
-    say([`These are ${grouped(texts.length)} text files, and at most ${grouped(props.most_files)} are read at once.`]);
+    say([`These are ${grouped(texts.length)} text files; at most ${grouped(props.most_files)} are read at once.`]);
     return;
   }
   const others = files.filter((file) => !isText(nameOf(file)));

@@ -65,7 +65,7 @@ class CostHandlers:
         with one_sentence():
             timing = self._timing(window_size, passes, longest)
             if len(self._queue) >= LONGEST_TIMING_QUEUE:
-                raise ValueError(f"{LONGEST_TIMING_QUEUE} others are in the queue to measure; try again in a minute")
+                raise ValueError(f"{LONGEST_TIMING_QUEUE} others are waiting to measure; try again in a minute")
         place = _Place(getattr(request, "session_hash", None), timing)
         self._queue.append(place)
         try:

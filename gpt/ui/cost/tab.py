@@ -34,7 +34,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.C
     """
     handlers = CostHandlers(catalogue)
     choices = catalogue.choices([], snapshots=False)
-    section("Time", "Of one attention layer, against the length of its text: full, and with a window.")
+    section("Time", "How long one attention layer takes as its text grows, with full attention and with a window.")
     with gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
             with gr.Row(elem_classes=["buttons", "phone-1"]):
@@ -46,30 +46,30 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.C
                 value=TIMED_WINDOW,
                 step=1,
                 label="Window",
-                info="Keys a query may see, itself included.",
+                info="How many keys a query may see, itself included.",
             )
             passes = gr.Radio(
                 list(PASSES),
                 value="forward and backward",
                 label="What is timed",
-                info="Training needs both, reading only the first.",
+                info="Training needs both; reading needs only the first.",
             )
             longest = gr.Dropdown(
                 [(f"{length:,}", length) for length in LONGEST],
                 value=2048,
                 label="Longest text",
-                info="Tokens; lengths double from 64 on.",
+                info="In tokens; lengths double from 64.",
             )
             with gr.Accordion("What is fixed", open=False, elem_classes="details"):
                 gr.Markdown(
                     f"One layer of {HEADS} heads, {WIDTH} wide; one text at a time, float32, one thread. "
                     "A point is the median of 15 calls up to 256 tokens, of 5 beyond. "
-                    f"At most {MOST_TIMING_SECONDS:g} seconds. Whatever else this machine does meanwhile is in the "
-                    "times."
+                    f"At most {MOST_TIMING_SECONDS:g} seconds. The times include whatever else this machine does "
+                    "meanwhile."
                 )
         with gr.Column(elem_classes="picture"):
             times = cost_chart(elem_id="time-chart", elem_classes="phone-2")
-    section("Cache", "Bytes of keys and values held while a model writes: by formula, and in its memory.")
+    section("Cache", "The keys and values held while a model writes, in bytes: by formula, and measured in memory.")
     with gr.Row(elem_classes="strip"):
         names = gr.Dropdown(
             choices,
@@ -90,7 +90,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.C
             [(f"all variants, {size}", size) for size in SIZES] + [(CHOSEN_MODELS, CHOSEN_MODELS)],
             value=SMALL,
             label="Of",
-            info="The variants at a size of the Train tab, or the models of the cache above.",
+            info="The variants at a size from the Train tab, or the models chosen for the cache above.",
             scale=2,
             min_width=280,
         )
@@ -98,7 +98,7 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.C
             [(f"{length:,}", length) for length in COUNTED_CONTEXTS],
             value=COUNTED_CONTEXT,
             label="Context",
-            info="Tokens, of the variants; the text counted fills it.",
+            info="In tokens, for the variants; the text counted fills it.",
             scale=1,
             min_width=200,
         )

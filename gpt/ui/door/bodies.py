@@ -61,7 +61,7 @@ class BoundedBodies:
     def _take(self, address: str, count: int) -> None:
         of_address, of_all = self._under_way[address] + count, self._under_way.total() + count
         if count and (of_all > MOST_BYTES_UNDER_WAY or of_address > _SHARE_OF_ADDRESS * MOST_BYTES_UNDER_WAY):
-            raise Refusal(503, "The lab is being sent too much at the same time; try again in a moment.")
+            raise Refusal(503, "The lab is receiving too much at once; try again in a moment.")
         self._under_way[address] += count
 
 

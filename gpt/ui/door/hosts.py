@@ -103,8 +103,8 @@ class TrustedHosts:
             if not self.hosts.knows(host):
                 raise Refusal(
                     400,
-                    f"This lab does not know itself as {_name_of(host)[:100]!r}. Open it by its address; if that is "
-                    f"its name, start it with the environment variable {HOSTS_VARIABLE} set to it.",
+                    f"This lab does not know the name {_name_of(host)[:100]!r}. Open it by its address. If the name "
+                    f"is right, start the lab with the environment variable {HOSTS_VARIABLE} set to it.",
                 )
         changes = scope["type"] == "websocket" or scope["method"] not in _LOOKING or _is_a_call(scope["path"])
         origin = headers.get("origin")

@@ -63,7 +63,9 @@ class Pages:
             Refusal: the name is none, or there are too many pages already.
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise Refusal(400, "This call does not say of which page it is; give a session_hash of letters and digits.")
+            raise Refusal(
+                400, "This call does not say which page it comes from; give a session_hash of letters and digits."
+            )
         page = self._pages.get(name)
         if page is None:
             self._check_room(address)
@@ -75,14 +77,16 @@ class Pages:
         open_ones = [page for page in self._pages.values() if page.is_open(_SECONDS_OPEN)]
         of_address = sum(page.address == address for page in open_ones)
         if of_address >= self.limits.pages_of_address or len(open_ones) >= MOST_SESSIONS:
-            raise Refusal(429, f"{of_address} pages are open from here already; close one, or try again in a moment.")
+            raise Refusal(429, f"{of_address} pages are already open from here; close one, or try again in a moment.")
 
     @contextmanager
     def request(self, kind: str, name: str) -> Iterator[None]:
         """A request of a page that has arrived, as long as this block lasts."""
         page = self._pages[name]
         if page.requests[kind] >= _CONCURRENT[kind]:
-            raise Refusal(429, "This page has asked for the same several times already; wait for an answer first.")
+            raise Refusal(
+                429, "This page has already asked for the same thing several times; wait for an answer first."
+            )
         page.requests[kind] += 1
         try:
             yield

@@ -92,7 +92,7 @@ class FairQueue(queueing.Queue):
                 self._pages.arrive(body.session_hash, address)
             self._check_room(body.session_hash, address, _size_of(request))
             if body.fn_index not in self.blocks.fns:
-                raise Refusal(404, "The page has no such function; open it anew.")
+                raise Refusal(404, "The page has no such function; reload it.")
         except Refusal as refusal:
             raise HTTPException(refusal.status, refusal.sentence) from None
         if body.session_hash not in self.pending_messages_per_session:
@@ -104,13 +104,13 @@ class FairQueue(queueing.Queue):
         of_page = [call for call in calls if call.session_hash == page]
         of_address = [call for call in calls if _address_of(call) == address]
         if len(of_page) >= self.limits.calls_of_page:
-            raise Refusal(429, f"This page has {len(of_page)} calls that are not answered yet; wait for one.")
+            raise Refusal(429, f"This page has {len(of_page)} unanswered calls; wait until one is answered.")
         is_new = not of_page and self._pages.listens(page)  # one that waits for nothing is let in while there is room
         if len(calls) >= MOST_CALLS or (len(of_address) >= self.limits.calls_of_address and not is_new):
-            raise Refusal(429, f"{len(calls)} calls are waiting for the lab already; try again in a moment.")
+            raise Refusal(429, f"{len(calls)} calls are already waiting for the lab; try again in a moment.")
         for some, most in ((of_address, _SHARE_OF_ADDRESS * MOST_BYTES_OF_CALLS), (calls, MOST_BYTES_OF_CALLS)):
             if size + sum(_size_of(call.request) for call in some) > most:
-                raise Refusal(503, "The lab has been sent too much to answer at once; try again in a moment.")
+                raise Refusal(503, "The lab has received too much to answer at once; try again in a moment.")
 
     def _waiting(self) -> list[queueing.Event]:
         return [call for line in self.event_queue_per_concurrency_id.values() for call in line.queue]

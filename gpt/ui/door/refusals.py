@@ -53,7 +53,7 @@ class Refusals:
         except Exception as error:
             self._write(scope, 400, f"{type(error).__name__}: {error}"[:200])
             if not has_begun:
-                sentence = "This is not a request that the page makes; open the page anew, or look up its API."
+                sentence = "This is not a request that the page makes; reload the page, or look up its API."
                 await JSONResponse({"detail": sentence}, 400)(scope, receive, send)
 
     def _write(self, scope: Scope, status: int, why: str) -> None:

@@ -53,7 +53,7 @@ def build_experiments_tab(
             seed = gr.Number(
                 SEED,
                 label="Seed",
-                info="Another one shows how much is chance.",
+                info="Another seed shows how much is chance.",
                 precision=0,
                 minimum=0,
                 maximum=LARGEST_SEED,

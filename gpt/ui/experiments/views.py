@@ -88,7 +88,7 @@ def status_of(run: ExperimentRun, runs: Runs) -> str:
             return "It is next; starting."
         others = "one other is" if place == 1 else f"{place} others are"
         when = "" if seconds is None else f", about {_in_words(seconds)}"
-        return f"In line: {others} before it{when}."
+        return f"In the queue: {others} before it{when}."
     if run.state is RunState.RUNNING:
         left = run.seconds_left(None)
         when = f" · about {_in_words(left)} left" if left is not None and run.share >= _ENOUGH_TO_GUESS else ""

@@ -246,8 +246,8 @@ class TrainHandlers:
             wanted = settings.request(run.corpus, self._beginning(settings))
             if _kept_by_branch(wanted) != _kept_by_branch(run.request):
                 raise ValueError(
-                    "a branch keeps its models, what they began from and its seed; change only steps, batch size or "
-                    "learning rate, or press Train to start again"
+                    "a copy keeps its models, their starting weights and its seed; change only steps, batch size or "
+                    "learning rate, or press Train for a new run"
                 )
             run = self.runs.copy(run, visitor, training=wanted.training, address=asking().address)
         return *self._show(run, seen), visitor
@@ -268,7 +268,7 @@ class TrainHandlers:
             files, refused = export_for_transformers(self._run_to_take_home(watched), self.files.new_folder())
             if not files:
                 raise ValueError(
-                    refused[0] if refused else "no model has learned anything yet; wait for its next point"
+                    refused[0] if refused else "no model has learned anything yet; wait for the next point on the chart"
                 )
         for reason in refused:
             gr.Warning(sentence(ValueError(reason)), title="Not for transformers")
@@ -277,7 +277,7 @@ class TrainHandlers:
     def _run_to_take_home(self, watched: Any) -> Run:
         run = self._run_in_hand(watched, hands_off=True)
         if not any(member.events for member in run.members):
-            raise ValueError("this run has not begun yet; wait for its first point")
+            raise ValueError("this run has not started to train; wait for its first point on the chart")
         if not run.may_read(self.visitors.here()):
             raise NotYourText
         return run
@@ -345,14 +345,14 @@ class TrainHandlers:
     def _run_in_hand(self, watched: Any, *, hands_off: bool = False) -> Run:
         run = self.runs.find(str(watched).partition(" ")[0])
         if run is None:
-            raise ValueError("there is no run here to do this with; press Train to start one")
+            raise ValueError("there is no run here yet; press Train to start one")
         if str(watched).endswith(HANDS_OFF) and not hands_off:
-            raise ValueError("this link is for watching only; open the page without it to train yourself")
+            raise ValueError("this link is for watching only; open the page without it to train models of your own")
         return run
 
     def _own_copy(self, run: Run, visitor: str, *, play: bool) -> Run:
         copied = self.runs.copy(run, visitor, play=play, address=asking().address)
-        gr.Info("Somebody else started that run, so this is now your own copy of it.", title="Your copy")
+        gr.Info("Someone else started that run, so this is your own copy of it.", title="Your copy")
         return copied
 
 

@@ -48,7 +48,7 @@ class HeadHistory:
 
         member = run.members[number]
         if not member.kept_steps:
-            raise ValueError("this model has not begun to learn yet; wait for its first point on the chart")
+            raise ValueError("this model has not started to learn; wait for its first point on the chart")
         config, measure = member.config, MEASURES[score]
         probe = _probe(run, config, score)
         scored = {step: self._at_step(run, number, score, step, probe) for step in member.kept_steps}

@@ -85,7 +85,7 @@ def build_train_tab(
         return handlers.head_scores(question.get("run"), question.get("model"), question.get("score"))
 
     with gr.Row(elem_classes="presets"):
-        gr.HTML("<span>Train at once:</span>", elem_classes="lead")
+        gr.HTML("<span>Ready-made runs:</span>", elem_classes="lead")
         presets = [gr.Button(preset.question, size="sm") for preset in PRESETS]
     with gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
@@ -104,7 +104,7 @@ def build_train_tab(
                     elem_id="run-name",
                 )
                 restart = gr.Button("Train again from the start", size="sm")
-                branch = gr.Button("Go on with the settings above, in a copy", size="sm")
+                branch = gr.Button("Go on in a copy, with the settings above", size="sm")
                 export = gr.Button("Prepare files to take home", size="sm")
                 for_transformers = gr.Button("Prepare the models for transformers", size="sm")
                 gr.Markdown(
@@ -207,14 +207,16 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
         elem_classes="variants",
     )
     without_mask = gr.Checkbox(
-        label="also without the causal mask", info="Trains a second model of each, which sees the future."
+        label="also without the causal mask", info="Trains a second model of each variant, which sees the future."
     )
-    size = gr.Dropdown(list(SIZES), value=SMALL, label="Size", info="Larger learns more, and more slowly.")
-    text = gr.Dropdown([*corpora_at_hand(), OWN_TEXT], value="shakespeare", label="Text", info="What to learn from.")
+    size = gr.Dropdown(list(SIZES), value=SMALL, label="Size", info="A larger model takes longer to train.")
+    text = gr.Dropdown(
+        [*corpora_at_hand(), OWN_TEXT], value="shakespeare", label="Text", info="What the models learn from."
+    )
     with gr.Group(visible=False) as own_group:
         own_text = gr.Textbox(
             label="Your own text",
-            info="Some ten thousand characters or more; the last tenth is kept for testing.",
+            info="Give ten thousand characters or more if you can; the last tenth is kept for validation.",
             lines=6,
             max_lines=6,
             max_length=LARGEST_OWN_TEXT,
@@ -226,14 +228,14 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
             [NEW_WEIGHTS, *handlers.catalogue.beginnings([])],
             value=NEW_WEIGHTS[1],
             label="Begin from",
-            info="Go on from a model, with any text in its tokens. Variant, mask, size, window, KV heads, context and "
-            "tokens are the model's then.",
+            info="Begin from a trained model instead of new weights. It then sets variant, mask, size, window, KV "
+            "heads, context and tokens.",
         )
         tokens = gr.Dropdown(
             list(TOKENS),
             value="characters",
             label="Tokens",
-            info="What a model reads and writes at once; byte pairs are learned from the text.",
+            info="The units that a model reads and writes; byte pairs are learned from the text.",
         )
         window_size = gr.Slider(
             1,
@@ -241,29 +243,38 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
             value=TRAINED_WINDOW,
             step=1,
             label="Window",
-            info=f"Keys a query may see; {_those_with('window_size')}.",
+            info=f"How many keys a query may see; for {_those_with('window_size')}.",
         )
         num_kv_heads = gr.Slider(
-            1, 6, value=1, step=1, label="KV heads", info=f"Must divide the heads; {_those_with('num_kv_heads')}."
+            1,
+            6,
+            value=1,
+            step=1,
+            label="KV heads",
+            info=f"Must divide the number of heads; for {_those_with('num_kv_heads')}.",
         )
         context_length = gr.Dropdown(
             list(TRAINED_CONTEXTS),
             value=TRAINED_CONTEXT,
             label="Context",
-            info="Tokens a model can look back on.",
+            info="How many tokens a model can look back on.",
         )
-        batch_size = gr.Slider(1, 64, value=32, step=1, label="Batch size", info="Texts learned from in each step.")
+        batch_size = gr.Slider(
+            1, 64, value=32, step=1, label="Batch size", info="How many pieces of text each step learns from."
+        )
         recipe = gr.Dropdown(
             list(RECIPES),
             value="fast",
             label="Recipe",
-            info="fast: Muon and AdamW; showcase: slower rates and averaged weights; nanogpt: AdamW as published.",
+            info="fast: Muon and AdamW; showcase: lower rates and averaged weights; nanogpt: AdamW as published.",
         )
         rate_multiple = gr.Dropdown(
             list(RATE_MULTIPLES), value=1, label="Learning rate", info="A multiple of the recipe's own."
         )
         seed = gr.Number(value=1337, precision=0, label="Seed", info="The same seed gives the same run.")
-        seeds = gr.Slider(1, 3, value=1, step=1, label="Repeats", info="The same with the next seeds, for the spread.")
+        seeds = gr.Slider(
+            1, 3, value=1, step=1, label="Repeats", info="Trains again with the next seeds, to show the spread."
+        )
 
     with gr.Accordion("Look at the text", open=False) as preview_fold:
         preview = token_text(elem_id="token-text")

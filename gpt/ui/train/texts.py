@@ -83,8 +83,8 @@ def preview_text(choice: Any, own_text: Any, tokens: Any) -> dict[str, Any]:
     if corpus.tokenizer_sha256:
         size = f"{learned + kept:,} tokens of {1 / corpus.tokens_per_character:.2f} characters each, on average"
     return {
-        "sentence": f"{size}, {corpus.tokenizer.vocab_size} different ones; "
-        f"the first {learned:,} are learned from, the last {kept:,} tested on.",
+        "sentence": f"{size}, {corpus.tokenizer.vocab_size} different ones; the first {learned:,} are for training, "
+        f"the last {kept:,} for validation.",
         "is_error": False,
         "tokens": _first_tokens(corpus),
     }
@@ -164,7 +164,7 @@ def _content(name: str, text: Any, problem: Any, room: int) -> tuple[str, str]:
         return "", "not a text"
     if not text:
         return "", "empty"
-    return (text, "") if len(text) <= room else ("", f"would be more than {LARGEST_OWN_TEXT:,} characters in all")
+    return (text, "") if len(text) <= room else ("", f"would make more than {LARGEST_OWN_TEXT:,} characters in all")
 
 
 def _some(names: list[str], others: int = 0) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gpt.ui.catalogue import Catalogue
 
 _MOST_POINTS = 600  # training losses drawn of one curve; the rest are left out evenly
-_NOT_YOUR_TEXT = "What its models write is shown to those whose text or model it learns from."
+_NOT_YOUR_TEXT = "What its models write is shown only to those whose text or model it learns from."
 _NANOGPT_LOSS = 1.88  # of its CPU recipe on Tiny Shakespeare (4 layers, 128 wide, context 64), from its README
 _EMPTY = "Press Train: the loss of each variant will be drawn here, step by step."
 

@@ -93,7 +93,7 @@ def test_the_queue_has_an_end(cost: CostHandlers) -> None:
             for one in waiting:
                 await one.aclose()
 
-    with refuses(f"{LONGEST_TIMING_QUEUE} others are in the queue"):
+    with refuses(f"{LONGEST_TIMING_QUEUE} others are waiting to measure"):
         asyncio.run(crowd())
 
 

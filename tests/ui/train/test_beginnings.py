@@ -109,7 +109,7 @@ def test_a_branch_keeps_what_its_run_began_from(
 ) -> None:
     run = start(begins_from="shipped/gpt2", steps=FOREVER)
     wait_until(lambda: run.step >= 1, "a step")
-    with refuses("what they began from"):
+    with refuses("their starting weights"):
         press(train_tab, "branch", ANNA, run.key, steps=FOREVER - 1)
     watched, _, _ = press(train_tab, "branch", ANNA, run.key, steps=FOREVER - 1, begins_from="shipped/gpt2")
     assert train_tab.runs.find(key_of(watched)).request.begins_from == run.request.begins_from

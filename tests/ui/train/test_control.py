@@ -142,7 +142,7 @@ def test_a_run_in_the_queue_cannot_be_copied_yet(
     waiting = start(BEN, steps=FOREVER - 1)
     assert waiting.state == "waiting"
     waiting.readers.add(ANNA)
-    with refuses("has not begun to train yet"):
+    with refuses("has not started to train"):
         press(train_tab, "pause", ANNA, waiting.key)
     press(train_tab, "pause", BEN, waiting.key)
     assert waiting.state == "paused"
@@ -208,9 +208,9 @@ def test_a_branch_goes_on_with_other_settings(
 def test_a_branch_keeps_its_models(train_tab: TrainHandlers, finished: Callable[..., Run]) -> None:
     run = finished(ANNA)
     for changes, match in (
-        ({"variants": ["rotary"]}, "A branch keeps its models"),
-        ({"context_length": 64}, "A branch keeps its models"),
-        ({"seeds": 2}, "A branch keeps its models"),
+        ({"variants": ["rotary"]}, "A copy keeps its models"),
+        ({"context_length": 64}, "A copy keeps its models"),
+        ({"seeds": 2}, "A copy keeps its models"),
         ({"recipe": "nanogpt"}, "cannot change its recipe"),
         ({"steps": 1}, "ask for more steps"),
         ({"steps": None}, "Steps is None"),

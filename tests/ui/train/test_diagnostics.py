@@ -74,7 +74,7 @@ def test_a_run_in_the_queue_has_nothing_to_tell_yet(
     assert waiting.state == "waiting"
     told = train_tab.diagnostics(waiting.key, -1)
     assert (told["told"], told["series"][0]["norms"], told["models"][0]["kept"]) == (-1, [], [])
-    assert_sentence(train_tab.head_scores(waiting.key, 0, "previous")["error"], "has not begun to learn yet")
+    assert_sentence(train_tab.head_scores(waiting.key, 0, "previous")["error"], "has not started to learn")
 
 
 def test_the_more_watch_the_less_often_each_page_asks(train_tab: TrainHandlers, run: Run) -> None:

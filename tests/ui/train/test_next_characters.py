@@ -54,4 +54,4 @@ def test_next_characters_of_a_run_in_the_queue_are_awaited(
 ) -> None:
     waiting = start(BEN, steps=FOREVER - 1)
     assert not running.is_over
-    assert_sentence(train_tab.next_characters(waiting.key, "The")["error"], "has not begun to learn yet")
+    assert_sentence(train_tab.next_characters(waiting.key, "The")["error"], "has not started to learn")

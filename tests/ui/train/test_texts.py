@@ -95,7 +95,7 @@ def test_a_text_is_shown_before_it_is_learned() -> None:
     assert shown["tokens"] == list(STORY[:600])
     split = int(0.9 * len(STORY))
     assert f"{len(STORY):,} characters" in shown["sentence"]
-    assert f"the first {split:,} are learned from, the last {len(STORY) - split:,} tested on" in shown["sentence"]
+    assert f"the first {split:,} are for training, the last {len(STORY) - split:,} for validation" in shown["sentence"]
 
 
 def test_a_text_is_shown_in_its_byte_pairs(start: Callable[..., Run]) -> None:
@@ -209,7 +209,12 @@ def test_files_are_one_text_in_the_order_of_their_names() -> None:
     taken, left_out = told["sentences"]
     assert taken == "Taken, in this order: b/10.txt, b/2.TXT, c.txt; 19 characters in all."
     assert left_out.startswith("Left out: .git/x.txt (hidden), b/.hidden.txt (hidden), d.md (not a .txt file), ")
-    for why in ("e.txt (not UTF-8 text)", "f.txt (empty)", "g.txt (not a text)", "h.txt (would be more than 2,000,000"):
+    for why in (
+        "e.txt (not UTF-8 text)",
+        "f.txt (empty)",
+        "g.txt (not a text)",
+        "h.txt (would make more than 2,000,000",
+    ):
         assert why in left_out
     assert left_out.endswith(", 4 more.")  # j.txt, and three that were not sent
 
@@ -218,7 +223,7 @@ def test_as_much_is_taken_as_may_be_learned_from() -> None:
     half = "x" * (LARGEST_OWN_TEXT // 2)
     text, told = join_files([{"name": f"{n}.txt", "text": half} for n in "abc"])
     assert len(text) == LARGEST_OWN_TEXT // 2  # with the line end between them, two would be one character more
-    assert "b.txt (would be more than" in told["sentences"][1]
+    assert "b.txt (would make more than" in told["sentences"][1]
     text, _ = join_files([{"name": "a.txt", "text": half}, {"name": "b.txt", "text": half[1:]}])
     assert len(text) == LARGEST_OWN_TEXT
 
