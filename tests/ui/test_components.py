@@ -29,6 +29,7 @@ from gpt.ui.components.head_table import head_table
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.outcomes import outcomes
+from gpt.ui.components.projector import projector
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.run_panel import run_panel
 from gpt.ui.components.step_slider import step_slider
@@ -50,6 +51,7 @@ FACTORIES = {
     "loss_chart": loss_chart,
     "next_token": next_token,
     "outcomes": outcomes,
+    "projector": projector,
     "receptive_field": receptive_field,
     "run_panel": run_panel,
     "step_slider": step_slider,
