@@ -4,7 +4,7 @@
 window.gptLabAddress = (() => {
   const OTHER_TEXTS = { write: ["stepped", "reading"], step: ["prompt", "reading"], read: ["prompt", "stepped"] };
   const here = () => new URL(window.location.href).searchParams;
-  const isOfPage = (name) => name.startsWith("__") || ["run", "name", "hands", "hide"].includes(name);
+  const isOfPage = (name) => name.startsWith("__") || ["run", "name", "hands", "hide", "projector"].includes(name);
   const replace = (address) => window.history.replaceState(window.history.state, "", address);
   const push = (address) => window.history.pushState(window.history.state, "", address);
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from gpt.data.corpora import CORPORA
 from gpt.experiments.questions import QUESTIONS
-from gpt.model.config import VARIANTS
 from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_LOOK, LONGEST_PROMPT, MOST_COMPARED
 from gpt.training.recipes import RECIPES
 from gpt.ui.compare.settings import LARGEST_SEED, LENGTHS, SECOND_TEMPERATURES, TEMPERATURES, TOP_KS, TOP_PS, VIEWS
@@ -27,7 +26,7 @@ from gpt.ui.hiding import HIDDEN
 from gpt.ui.naming import clean_name
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole
 from gpt.ui.sizes import COUNTED_CONTEXTS, LARGEST_TRAINED_WINDOW, SIZES, TRAINED_CONTEXTS
-from gpt.ui.train.settings import MOST_STEPS, OWN_TEXT, RATE_MULTIPLES, TOKENS
+from gpt.ui.train.settings import CHOICES, MOST_STEPS, OWN_TEXT, RATE_MULTIPLES, TOKENS
 
 TABS = ("train", "compare", "attention", "cost", "experiments")
 PAGE = ""  # in place of a tab: the fields that belong to all of them
@@ -150,9 +149,10 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("name", clean_name),  # what the run is called
         _one_of("hands", ("off",)),  # the page may only watch
         _several_of("hide", HIDDEN),
+        _one_of("projector", ("1",)),  # large type, one thing shown
     ),
     "train": (
-        _several_of("variants", VARIANTS),
+        _several_of("variants", CHOICES),
         _flag("without_mask"),
         _one_of("size", SIZES, _SIZE_WORDS),
         _one_of("text", [*CORPORA, OWN_TEXT], {OWN_TEXT: "own"}),

@@ -26,6 +26,7 @@ from gpt.ui.catalogue import Catalogue
 from gpt.ui.compare.tab import build_compare_tab
 from gpt.ui.components import SCRIPTS, module_text, modules_of
 from gpt.ui.components.glossary import glossary
+from gpt.ui.components.projector import projector
 from gpt.ui.cost.tab import build_cost_tab
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import files_of_process
@@ -33,7 +34,7 @@ from gpt.ui.door.hosts import trust_proxies, trusted_hosts
 from gpt.ui.experiments.tab import build_experiments_tab
 from gpt.ui.glossary import glossary_value
 from gpt.ui.listening import bypass_proxies, check_address
-from gpt.ui.status import add_status_page
+from gpt.ui.status import add_status_page, class_sentence
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
@@ -57,6 +58,11 @@ def create_demo(
     atexit.register(runs.close)  # a trainer in the middle of a step would otherwise bring the process down
     door = Door(runs, files_of_process())
     catalogue = Catalogue(models_folder, runs, door.visitors)
+
+    # The page calls this by itself, with one object.
+    def class_news(sent: Any) -> str:
+        return class_sentence(runs, sent.get("run") if isinstance(sent, dict) else None)
+
     with gr.Blocks(title="GPT Lab", analytics_enabled=False) as demo:
         with gr.Row(elem_id="frame"):
             gr.HTML(
@@ -65,6 +71,7 @@ def create_demo(
             )
             glossary(glossary_value(), elem_id="words")
             bar = links.build_link_bar(join_address or "")
+        projector(elem_id="projector", server_functions=[class_news])
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         names = gr.BrowserState({}, storage_key="gpt-lab-names", secret="gpt-lab")
         seen = gr.State([])

@@ -326,7 +326,7 @@ class Catalogue:
         checkpoint = self.checkpoint(name)
         if step is None:
             steps = checkpoint.history[-1].step if checkpoint.history else 0
-            model, when = checkpoint.model, f"{steps:,} steps"
+            model, when = checkpoint.model, f"best of {steps:,} steps, at step {self._shipped_best_step(name):,}"
         else:
             model, when = GPT2.from_config(checkpoint.config).eval(), f"at step {step:,}"
             model.load_weights(load_snapshot(self._folder / name, step))

@@ -8,7 +8,7 @@ HIDDEN = {
     "tabs": ".gradio-container .tabs:not(.tabs .tabs) > .tab-wrapper",  # only one tab is then there
     "links": "#link-bar",
     "presets": ".presets, #prompts",  # Train's; the examples of Compare
-    "settings": ".controls > :not(.buttons)",
+    "settings": ".controls > :not(.buttons), #settings-fold",
     "details": ".details",
     "take-home": ".take-home",
     "diagnostics": "#diagnostics",

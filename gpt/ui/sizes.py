@@ -5,7 +5,7 @@ SIZES = {
     "small: 4 layers, 128 wide": {"num_layers": 4, "num_heads": 4, "embed_size": 128},
     "medium: 6 layers, 192 wide": {"num_layers": 6, "num_heads": 6, "embed_size": 192},
 }
-SMALL = list(SIZES)[1]
+TINY, SMALL = list(SIZES)[:2]
 
 TRAINED_WINDOW, LARGEST_TRAINED_WINDOW = 8, 64  # where the slider of the Train tab stands, and where it ends
 TIMED_WINDOW = 64  # where the slider of the Cost tab stands

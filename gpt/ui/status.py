@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import gradio as gr
 from starlette.requests import Request
@@ -33,6 +34,24 @@ def _layout(run: Job) -> str:
     if not processes:
         return ""
     return f"{processes} process{'es' * (processes > 1)} of {threads} thread{'s' * (threads > 1)}"
+
+
+def class_sentence(runs: Runs, key: Any) -> str:
+    """For a teacher before a class: how many pages watch the run of that key, and how many runs are made and wait."""
+    run = runs.find(key) if isinstance(key, str) else None
+    every = list(runs.all_runs())
+    watchers = 0 if run is None else run.lease.watchers
+    waiting = sum(one.state == "waiting" for one in every)
+    parts = [
+        *([f"watched on {_counted(watchers, 'screen')}"] if watchers else []),
+        f"{_counted(sum(one.state == 'running' for one in every), 'run')} in training",
+        f"{waiting} in the queue" if waiting else "nobody waits",
+    ]
+    return " · ".join(parts)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number or 'no'} {thing}{'s' * (number != 1)}"
 
 
 def status_page(runs: Runs) -> str:

@@ -31,12 +31,14 @@ _SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans
 
 
 def variant_style(variant: str, others_before: int = 0) -> dict[str, str]:
-    """The colour (a CSS variable) and dash pattern of a variant.
+    """The colour (a CSS variable) and dash pattern of a variant; anything that is not a known variant is grey.
 
-    Anything that is not a known variant is grey; `others_before`, the number of such models beside it, picks its dash.
+    Models of one colour that stand side by side differ in their dashes: `others_before` is how many come before.
     """
     known = variant if variant in VARIANT_COLOURS else "other"
-    dash = variant_dash(known) if known != "other" else OTHER_DASHES[others_before % len(OTHER_DASHES)]
+    own = variant_dash(known)
+    dashes = [own, *(spare for spare in OTHER_DASHES if spare != own)]
+    dash = dashes[others_before % len(dashes)]
     return {"colour": f"var(--variant-{known})", "dash": " ".join(str(length) for length in dash)}
 
 
@@ -51,7 +53,8 @@ def stylesheet() -> str:
         f".variants label:nth-of-type({place}) {{--chip: {variant_style(name)['colour']};}}\n"
         for place, name in enumerate(VARIANTS, start=1)
     )
-    return f":root {{{shared}{light}}}\n.dark {{{dark}}}\n{style}\n{chips}{hiding_style()}"
+    paper = f"body.dark {{@media print {{{light}}}}}"  # ink on white, also of a dark page
+    return f":root {{{shared}{light}}}\n.dark {{{dark}}}\n{paper}\n{style}\n{chips}{hiding_style()}"
 
 
 def page_theme() -> gr.themes.Base:

@@ -60,6 +60,7 @@ def sees_how_shipped_models_learned(visitor: Visitor) -> None:
     expect(chart.locator(".legend")).to_contain_text("sliding-window")
     expect(visitor.sentence).to_contain_text("the models that ship with the lab")
     expect(visitor.button("Stop")).to_be_disabled()
+    zooms_into(visitor)
     expected = "dark" if visitor.name.endswith("dark") else "light"
     assert visitor.page.evaluate("document.body.classList.contains('dark')") == (expected == "dark")
     visitor.looks_around("1-opened")
@@ -85,7 +86,38 @@ def looks_words_up(visitor: Visitor) -> None:
     expect(visitor.button("Words")).to_be_focused()
 
 
+def zooms_into(visitor: Visitor) -> None:
+    """The curves come apart by a press or by keys, and a teacher shows them to a class; Esc leads back from both."""
+    chart = visitor.page.locator(".loss-chart")
+    first_tick = chart.locator(".x-tick").first
+    expect(first_tick).to_have_text("0")
+    chart.get_by_role("button", name="last half").click()
+    expect(first_tick).not_to_have_text("0")
+    expect(chart.locator(".end text:not(.heading)").first).to_contain_text(re.compile(r"\d\.\d{3}$"))
+    plot = chart.locator(".plot")
+    plot.press("-")
+    expect(first_tick).to_have_text("0")
+    if visitor.name.startswith("phone"):
+        return  # which has no projector
+    visitor.presses("Projector")
+    expect(visitor.page.locator(".projector .news")).to_contain_text("in training")
+    expect(visitor.button("Train")).to_have_count(0)
+    assert "projector=1" in visitor.page.url
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.button("Train")).to_be_visible()
+    assert "projector" not in visitor.page.url
+
+
+def unfolds_settings(visitor: Visitor) -> None:
+    """On a phone they are folded away, and fold again when a run is started."""
+    fold = visitor.page.locator("#settings-fold")
+    if fold.is_visible():
+        expect(fold).to_have_attribute("aria-expanded", "false")
+        fold.click()
+
+
 def trains_two_variants(visitor: Visitor) -> None:
+    unfolds_settings(visitor)
     visitor.chooses("Size", "tiny: 2 layers, 64 wide")
     visitor.chooses("Text", "python-docs")
     visitor.sets("Steps", 30)
@@ -149,8 +181,9 @@ def unfolds_diagnostics(visitor: Visitor) -> None:
 def comes_back_to_a_run_under_way(visitor: Visitor) -> str:
     """Returns the key of the run."""
     first = visitor.run_in_address()
+    unfolds_settings(visitor)
     visitor.sets("Steps", 3000)
-    visitor.presses("A window of 8")
+    visitor.presses("Train")
     under_way = re.compile(r"^step [\d,]+ of 3,000 · [\d,]+ tokens/s")
     expect(visitor.sentence).to_have_text(under_way)
     run = visitor.run_in_address()

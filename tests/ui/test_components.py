@@ -31,6 +31,7 @@ from gpt.ui.components.link_bar import link_bar
 from gpt.ui.components.loss_chart import loss_chart, loss_chart_value
 from gpt.ui.components.next_token import next_token
 from gpt.ui.components.outcomes import outcomes
+from gpt.ui.components.projector import projector
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.run_panel import run_panel
 from gpt.ui.components.step_slider import step_slider
@@ -54,6 +55,7 @@ FACTORIES = {
     "loss_chart": loss_chart,
     "next_token": next_token,
     "outcomes": outcomes,
+    "projector": projector,
     "receptive_field": receptive_field,
     "run_panel": run_panel,
     "step_slider": step_slider,

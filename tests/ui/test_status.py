@@ -13,7 +13,7 @@ from served import ANNA
 from gpt.runs.request import RunRefused
 from gpt.runs.run import Run
 from gpt.runs.scheduler import Runs
-from gpt.ui.status import status_page
+from gpt.ui.status import class_sentence, status_page
 
 
 def test_the_page_has_a_status(page: tuple[gr.Blocks, str]) -> None:
@@ -36,6 +36,19 @@ def test_it_counts_runs(
     assert "visitors with a run under way</th><td>2</td>" in text
     assert running.key not in text  # a key is the way to a run
     assert ANNA not in text  # a visitor's secret lets others stop their run
+
+
+def test_a_teacher_reads_who_watches_and_who_waits(
+    runs: Runs, start: Callable[..., Run], wait_until: Callable[..., None]
+) -> None:
+    assert class_sentence(runs, None) == "no runs in training · nobody waits"
+    running = start(ANNA, steps=3000)
+    wait_until(lambda: running.step > 0, "a step")
+    start("b" * 32, steps=20)
+    with runs.watching(running), runs.watching(running):
+        said = class_sentence(runs, running.key)
+    assert said == "watched on 2 screens · 1 run in training · 1 in the queue"
+    assert class_sentence(runs, ["no key"]) == "1 run in training · 1 in the queue"
 
 
 def test_the_log_tells_of_runs_without_their_texts(

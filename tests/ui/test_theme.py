@@ -73,6 +73,20 @@ def test_the_style_of_a_variant_is_its_variable_and_dash(variant: str) -> None:
     assert re.fullmatch(r"(\d+( \d+)+)?", style["dash"])  # what SVG takes, as numbers separated by spaces
 
 
+@pytest.mark.parametrize("variant", VARIANT_COLOURS)
+def test_models_of_one_variant_differ_in_their_dashes(variant: str) -> None:
+    styles = [variant_style(variant, before) for before in range(4)]
+    assert len({style["dash"] for style in styles}) == len(styles)
+    assert {style["colour"] for style in styles} == {f"var(--variant-{variant})"}
+
+
+def test_a_dark_page_is_printed_in_light_colours() -> None:
+    printed = re.search(r"body\.dark \{@media print \{(.*?)\}\}", stylesheet())
+    assert printed
+    assert dict(re.findall(r"--([\w-]+): ([^;]+);", printed[1])).items() <= variables("light").items()
+    assert f"--ink: {variables('light')['ink']};" in printed[1]
+
+
 @pytest.mark.parametrize("name", ["mamba", "", "red; background: url(//example.org)"])
 def test_what_is_no_variant_is_grey(name: str) -> None:
     assert variant_style(name) == variant_style("other")

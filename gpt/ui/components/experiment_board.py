@@ -84,7 +84,9 @@ def _with_looks(result: Mapping[str, Any]) -> dict[str, Any]:
     for chart in result["charts"]:
         curves, others = [], 0
         for curve in chart["curves"]:
-            curves.append({**curve, **variant_style(curve["variant"], others), "others_before": others})
-            others += curve["variant"] not in VARIANT_COLOURS or curve["variant"] == "other"
+            is_other = curve["variant"] not in VARIANT_COLOURS or curve["variant"] == "other"
+            looks = variant_style(curve["variant"], others if is_other else 0)
+            curves.append({**curve, **looks, "others_before": others})
+            others += is_other
         charts.append({**chart, "curves": curves})
     return {**result, "charts": charts}

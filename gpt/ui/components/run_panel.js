@@ -16,6 +16,7 @@ sentence.setAttribute("role", "status");
 const writing = make(root, "div", "writing");
 const writingHead = make(writing, "div", "head");
 make(writingHead, "h3", "", "What it writes");
+const coming = make(writingHead, "span", "coming");
 const scrubber = make(writingHead, "div", "scrubber");
 const earlier = makeButton(scrubber, "◂", () => chooseIndex(Number(range.value) - 1));
 earlier.setAttribute("aria-label", "earlier sample");
@@ -40,10 +41,30 @@ const guessingNote = make(guessing, "p", "note");
 const guesses = make(guessing, "div", "guesses");
 
 const costs = make(root, "div", "costs");
-const proof = make(root, "details", "proof");
-make(proof, "summary", "", "What was equal");
-const proofList = make(proof, "dl");
+const setting = makeFacts("What it was set to");
+const proof = makeFacts("What was equal");
 const links = make(root, "p", "links");
+
+// A fold with a list of names and values. On paper all folds are open.
+function makeFacts(title) {
+  const fold = make(root, "details", "proof");
+  make(fold, "summary", "", title);
+  const list = make(fold, "dl");
+  const draw = (facts) => {
+    fold.hidden = !facts?.length;
+    list.replaceChildren(...(facts ?? []).flatMap(([name, text]) => [node("dt", "", name), node("dd", "", text)]));
+  };
+  return { fold, draw };
+}
+
+const openedForPrint = [];
+window.addEventListener("beforeprint", () => {
+  openedForPrint.push(...[setting.fold, proof.fold].filter((fold) => !fold.open));
+  for (const fold of openedForPrint) fold.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const fold of openedForPrint.splice(0)) fold.open = false;
+});
 
 let chosenStep = null; // null follows the newest sample
 
@@ -67,27 +88,43 @@ function sampleAt(model, step) {
 
 function drawSamples(value) {
   const steps = stepsOf(value);
-  writing.hidden = steps.length === 0;
-  if (!steps.length) return;
+  const next = value.next_sample ?? null;
+  writing.hidden = steps.length === 0 && next === null;
+  if (writing.hidden) return;
+  setText(coming, comingWords(next));
   if (chosenStep !== null && !steps.includes(chosenStep)) chosenStep = null;
   const index = chosenStep === null ? steps.length - 1 : steps.indexOf(chosenStep);
-  range.max = steps.length - 1;
+  range.max = Math.max(0, steps.length - 1);
   range.value = index;
-  earlier.disabled = index === 0;
-  later.disabled = index === steps.length - 1;
-  setText(atStep, `step ${grouped(steps[index])}`);
+  range.disabled = steps.length < 2;
+  earlier.disabled = index <= 0;
+  later.disabled = index >= steps.length - 1;
+  setText(atStep, steps.length ? `step ${grouped(steps[index])}` : "");
   while (samples.children.length > value.models.length) samples.lastChild.remove();
   while (samples.children.length < value.models.length) {
     const card = make(samples, "section", "card");
-    make(make(card, "h4"), "span", "label");
+    make(card, "h4").append(node("span", "dash-place"), node("span", "label"));
     make(card, "pre");
   }
   value.models.forEach((model, position) => {
     const card = samples.children[position];
     card.style.setProperty("--variant", model.colour);
     setText(card.querySelector(".label"), model.label);
+    showDash(card.querySelector(".dash-place"), model.dash);
     setText(card.querySelector("pre"), sampleAt(model, steps[index]).replace(/^\n+/, ""));
   });
+}
+
+function comingWords(next) {
+  if (next === null) return "";
+  return next === 0 ? "the first sample comes before the first step" : `next sample at step ${grouped(next)}`;
+}
+
+// The line of a model as on the chart, drawn again only where it has changed.
+function showDash(place, dash) {
+  if (place.dataset.dash === dash) return;
+  place.dataset.dash = dash;
+  place.replaceChildren(dashSwatch(dash));
 }
 
 function drawCosts(value) {
@@ -96,15 +133,10 @@ function drawCosts(value) {
   costs.replaceChildren();
   const body = makeTable(costs, ["", ...names]);
   for (const model of value.models) {
-    const name = [node("span", "swatch"), node("span", "label", model.label)];
+    const name = [dashSwatch(model.dash), node("span", "label", model.label)];
     const row = makeRow(body, name, model.facts.map(([, fact]) => fact));
     row.style.setProperty("--variant", model.colour);
   }
-}
-
-function drawProof(value) {
-  proof.hidden = value.proof.length === 0;
-  proofList.replaceChildren(...value.proof.flatMap(([name, text]) => [node("dt", "", name), node("dd", "", text)]));
 }
 
 // ---- what it expects ----
@@ -130,13 +162,14 @@ function drawGuesses(answer) {
 function guessCard(model) {
   const card = node("section", "card");
   card.style.setProperty("--variant", model.colour);
-  make(card, "h4", "", model.label);
+  const { dash } = props.value.models.find(({ label }) => label === model.label) ?? model; // as on the chart
+  make(card, "h4").append(dashSwatch(dash), model.label);
   const list = make(card, "ol");
-  for (const [character, probability] of model.bars.filter(([, probability]) => probability >= 0.0005)) {
+  for (const [character, probability] of model.bars) { // all of them, so that no gap opens or closes
     const row = make(list, "li");
     make(row, "span", "character", shownToken(character));
     make(make(row, "span", "track"), "span", "amount").style.width = `${100 * probability}%`;
-    make(row, "span", "percent", percent(probability));
+    make(row, "span", "percent", percent(probability || 1e-9)); // it is rounded, never none
   }
   return card;
 }
@@ -173,9 +206,10 @@ function draw() {
   setText(sentence, value.sentence);
   sentence.classList.toggle("error", value.is_error);
   drawSamples(value);
-  guessing.hidden = value.may_read === false; // it would only say that the text is somebody else's
+  guessing.hidden = value.may_read === false || !value.models.length; // it would only say that the text is somebody else's
   drawCosts(value);
-  drawProof(value);
+  setting.draw(value.settings);
+  proof.draw(value.proof);
   drawLinks(value.run);
   askForGuesses();
   tellWhichRun();

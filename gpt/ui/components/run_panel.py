@@ -14,10 +14,11 @@ def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     "", `version` the run's own, `proof` a list of [name, value] about what was equal, shown on demand. Each model has
     "label", "colour", "dash", "samples" as a list of [step, text], and "facts" as a list of [name, value].
     `may_read` is false where what the models write is not for this visitor; it may be left out, and so may `predicts`,
-    what comes next in a text: "character" or "token".
+    what comes next in a text: "character" or "token", `settings`, a list of [name, value] of what the run was set to,
+    and `next_sample`, the step at which the models write next, if they do.
 
     The server function `still_watching`, called with `{"run": key}` every few seconds, answers with the run's version,
     or None for a run it does not know. Event: `watch_again`, when the run has moved on and this page was not told.
     `gpt-lab:run` with `detail` {run} goes to the document with every value, and in answer to `gpt-lab:which-run`.
     """
-    return drawn_component("run_panel", value, shared=("parts", "tokens", "numbers", "tables"), **options)
+    return drawn_component("run_panel", value, shared=("parts", "tokens", "numbers", "tables", "dashes"), **options)

@@ -6,11 +6,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from gpt.data.corpora import CORPORA
-from gpt.model.config import VARIANTS
 from gpt.runs.run import Run
 from gpt.ui.naming import recipe_of
 from gpt.ui.sizes import SIZES
-from gpt.ui.train.settings import OWN_TEXT, RATE_MULTIPLES, TOKENS, TrainSettings
+from gpt.ui.train.settings import CHOICES, OWN_TEXT, RATE_MULTIPLES, TOKENS, TrainSettings
 
 if TYPE_CHECKING:
     from gpt.ui.catalogue import Catalogue
@@ -45,7 +44,7 @@ def form_of(run: Run, catalogue: Catalogue, seen: Any) -> dict[str, Any]:
     configs = [config for _, config in request.models]
     recipe, multiple = recipe_of(training)
     form: dict[str, Any] = {
-        "variants": [label for label, _ in request.models if label in VARIANTS],
+        "variants": [label for label, _ in request.models if label in CHOICES],
         "without_mask": any(not config.causal for config in configs),
         "text": run.corpus.name if run.corpus.name in CORPORA else OWN_TEXT,
         "tokens": _tokens(run),

@@ -11,7 +11,7 @@ from gpt.runs.limits import LARGEST_OWN_TEXT
 from gpt.runs.request import RunRequest
 from gpt.training.recipes import RATES, RECIPES, TrainConfig
 from gpt.ui.requests import require_choice, require_choices, require_number, require_text, require_whole
-from gpt.ui.sizes import SIZES, TRAINED_CONTEXTS
+from gpt.ui.sizes import SIZES, TINY, TRAINED_CONTEXTS
 
 if TYPE_CHECKING:
     from gpt.data.corpus import Corpus
@@ -21,6 +21,8 @@ MOST_STEPS = 5000
 _LONGEST_MODEL_NAME = 200  # characters
 OWN_TEXT = "your own text"
 RATE_MULTIPLES = (0.1, 0.3, 1, 3, 10)  # of a recipe's own
+NO_POSITIONS = "no-positions"  # gpt2 without its positions: there to answer a question, no variant to be used
+CHOICES = (*VARIANTS, NO_POSITIONS)
 # What a token is: a character, or one of so many byte pairs, the 256 bytes among them.
 TOKENS: dict[str, int | None] = {
     "characters": None,
@@ -37,10 +39,12 @@ class Preset:
     question: str
     variants: tuple[str, ...]
     without_mask: bool = False
+    size: str = TINY  # so that a whole run takes no minute, on two slow cores either
+    steps: int = 200
 
 
 PRESETS = (
-    Preset("What do positions do?", ("gpt2", "rotary")),
+    Preset("What do positions do?", ("gpt2", "rotary", NO_POSITIONS)),
     Preset("A window of 8", ("gpt2", "sliding-window")),
     Preset("Fewer KV heads", ("gpt2", "grouped-query")),
     Preset("Take the mask away", ("gpt2",), without_mask=True),
@@ -73,7 +77,7 @@ class TrainSettings:
     begins_from: Any = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "variants", require_choices("variants", self.variants, VARIANTS))  # each once
+        object.__setattr__(self, "variants", require_choices("variants", self.variants, CHOICES))  # each once
         require_text("the model to begin from", self.begins_from, _LONGEST_MODEL_NAME)
         if not self.variants and not self.begins_from:
             raise ValueError("no variant is chosen; choose at least one")
@@ -132,4 +136,6 @@ class TrainSettings:
     def _config(self, variant: str, vocab_size: int) -> GPTConfig:
         size = SIZES[self.size] | {"context_length": self.context_length}
         adjusted = {"window_size": self.window_size, "num_kv_heads": self.num_kv_heads}
+        if variant == NO_POSITIONS:
+            return replace(adjusted_config("gpt2", vocab_size, **adjusted, **size), positions="none")
         return adjusted_config(variant, vocab_size, **adjusted, **size)

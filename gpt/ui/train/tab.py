@@ -33,11 +33,28 @@ from gpt.ui.sizes import (
 )
 from gpt.ui.train.form import names_in_links
 from gpt.ui.train.handlers import NEW_WEIGHTS, TrainHandlers
-from gpt.ui.train.settings import OWN_TEXT, PRESETS, RATE_MULTIPLES, TOKENS, Preset, TrainSettings
+from gpt.ui.train.settings import CHOICES, OWN_TEXT, PRESETS, RATE_MULTIPLES, TOKENS, Preset, TrainSettings
 from gpt.ui.train.texts import preview_text, read_files
 from gpt.ui.train.views import shipped_view
 from gpt.ui.turns import PRESSES, WATCHING
 
+# On a phone the settings are folded away behind their button, so that the chart is on the first screen. Whoever starts
+# a run wants to see it, and they fold again.
+_FOLD_SETTINGS = """() => {
+  const fold = document.querySelector('#settings-fold');
+  const bench = fold?.closest('.workbench');
+  if (!bench) return;
+  const show = (isShown) => {
+    bench.classList.toggle('shows-settings', isShown);
+    fold.setAttribute('aria-expanded', isShown);
+  };
+  fold.setAttribute('aria-controls', 'train-settings');
+  show(false);
+  fold.addEventListener('click', () => show(!bench.classList.contains('shows-settings')));
+  for (const start of document.querySelectorAll('.workbench .buttons .primary, .presets button')) {
+    start.addEventListener('click', () => show(false));
+  }
+}"""
 _NOTHING_TRAINED = "Press Train: gradient norms, right guesses and what the heads do will be drawn here."
 
 
@@ -89,12 +106,14 @@ def build_train_tab(
         presets = [gr.Button(preset.question, size="sm") for preset in PRESETS]
     with gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
-            with gr.Row(elem_classes=["buttons", "phone-2"]):
+            with gr.Row(elem_classes=["buttons", "phone-1"]):
                 train = gr.Button("Train", variant="primary")
                 pause = gr.Button("Pause", interactive=False)
                 step = gr.Button("Step", interactive=False)
                 stop = gr.Button("Stop", interactive=False)
-            controls = _build_controls(runs.limits.most_steps, handlers, seen)
+                gr.Button("Settings", elem_id="settings-fold")  # on phones only
+            with gr.Column(elem_classes=["settings", "phone-2"], elem_id="train-settings"):
+                controls = _build_controls(runs.limits.most_steps, handlers, seen)
             with gr.Accordion("The run", open=False, elem_classes="take-home"):
                 name = gr.Textbox(
                     label="Name of this run",
@@ -115,18 +134,18 @@ def build_train_tab(
         with gr.Column(elem_classes="picture"):
             # They come with the page, so that the first curves wait for nothing else.
             curves, learned = shipped_view(catalogue)
-            chart = loss_chart(curves, elem_id="loss-chart", elem_classes="phone-1")
-            diagnostics(
-                {"empty": _NOTHING_TRAINED},
-                elem_id="diagnostics",
-                elem_classes="phone-4",
-                server_functions=[news_of_run, head_scores],
-            )
+            chart = loss_chart(curves, elem_id="loss-chart", elem_classes="phone-3")
             panel = run_panel(
                 learned,
                 elem_id="run-panel",
-                elem_classes="phone-3",
+                elem_classes="phone-4",
                 server_functions=[still_watching, next_characters],
+            )
+            diagnostics(
+                {"empty": _NOTHING_TRAINED},
+                elem_id="diagnostics",
+                elem_classes="phone-5",
+                server_functions=[news_of_run, head_scores],
             )
     # Hidden, not absent: its change starts the watching, and a program names a run by it.
     watched = gr.Textbox(visible="hidden", label="run", elem_id="watched-run")
@@ -165,7 +184,7 @@ def build_train_tab(
         button.click(
             partial(_set_up, preset),
             None,
-            [controls[name] for name in ("variants", "without_mask", "window_size", "num_kv_heads", "begins_from")],
+            [controls[name] for name in _SET_UP],
             api_visibility="private",
             **quiet,
         ).then(
@@ -183,12 +202,17 @@ def build_train_tab(
         trigger_mode="always_last",
         **private,
     )
+    page.load(None, js=_FOLD_SETTINGS, api_visibility="private")
     links.on_opening(page, bar, handlers.rejoin, [secret, seen, names], [watched, seen, chart, panel, *settings])
     return links.Controls({}, told=in_address)
 
 
+_SET_UP = ("variants", "without_mask", "size", "steps", "window_size", "num_kv_heads", "begins_from")
+
+
 def _set_up(preset: Preset) -> tuple[Any, ...]:
-    return list(preset.variants), preset.without_mask, TRAINED_WINDOW, 1, NEW_WEIGHTS[1]
+    """What a preset sets the controls in `_SET_UP` to."""
+    return list(preset.variants), preset.without_mask, preset.size, preset.steps, TRAINED_WINDOW, 1, NEW_WEIGHTS[1]
 
 
 def _those_with(choice: str) -> str:
@@ -200,7 +224,7 @@ def _those_with(choice: str) -> str:
 def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) -> dict[str, gr.components.Component]:
     """The controls by their names in `TrainSettings` and in its order, the rare ones folded away."""
     variants = gr.CheckboxGroup(
-        list(VARIANTS),
+        list(CHOICES),
         value=["gpt2", "sliding-window"],
         label="Variants",
         info="Trained side by side, on the same batches.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +57,13 @@ def _by_label(run: Run) -> dict[str, list[Member]]:
 
 
 def _styles(run: Run) -> dict[str, dict[str, str]]:
-    """Colour and dash by label; models that are no known variant share the grey, and differ in their dashes."""
+    """Colour and dash by label; models of one variant, or of none, share a colour and differ in their dashes."""
     styles = {}
-    others = 0
+    before: Counter[str] = Counter()
     for label, members in _by_label(run).items():
         variant = variant_name(members[0].config)
-        styles[label] = variant_style(variant, others)
-        others += variant == "other"
+        styles[label] = variant_style(variant, before[variant])
+        before[variant] += 1
     return styles
 
 
@@ -142,8 +143,39 @@ def run_panel_value(run: Run, runs: Runs, name: str = "", *, may_read: bool = Tr
             for label, members in _by_label(run).items()
         ],
         "proof": _proof(run),
+        "settings": _settings(run, may_read=may_read),
+        "next_sample": _next_sample(run) if may_read else None,
         "predicts": "token" if run.corpus.tokenizer_sha256 else "character",
     }
+
+
+def _next_sample(run: Run) -> int | None:
+    """The step at which the models write next: at each evaluation, of which one is the last. None if there is none."""
+    if run.state not in ("waiting", "running", "paused") or run.is_at_end:
+        return None
+    if not any(event.sample is not None for member in run.members for event in member.events):
+        return 0
+    training = run.request.training
+    return min(training.max_steps, (run.told_step // training.eval_interval + 1) * training.eval_interval)
+
+
+def _settings(run: Run, *, may_read: bool) -> list[list[str]]:
+    """What a run was set to, as [name, value], for whoever reads it later or on paper."""
+    training, config = run.request.training, run.members[0].config
+    tokens = "byte pairs" if run.corpus.tokenizer_sha256 else "characters"
+    optimizer = "AdamW" if training.matrix_learning_rate is None else "Muon and AdamW"
+    seeds = f"{training.seed}" if run.request.seeds == 1 else f"{training.seed} and the next {run.request.seeds - 1}"
+    return [
+        *([["text", run.corpus.name]] if may_read else []),
+        ["tokens", f"{config.vocab_size} {tokens}"],
+        ["size", f"{config.num_layers} layers, {config.embed_size} wide, {config.num_heads} heads"],
+        ["context", f"{config.context_length} tokens"],
+        ["steps", f"{training.max_steps:,}"],
+        ["batch size", f"{training.batch_size}"],
+        ["optimizer", optimizer],
+        ["learning rate", f"{training.learning_rate:g}"],
+        ["seed", seeds],
+    ]
 
 
 def run_sentence(run: Run, runs: Runs) -> str:

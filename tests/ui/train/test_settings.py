@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -18,13 +18,16 @@ from served import (
     page_defaults,
     refuses,
     settings,
+    story_corpus,
 )
 
 from gpt import VARIANTS
+from gpt.costs.formulas import flops_per_token
+from gpt.runs.limits import CLASSROOM
 from gpt.runs.run import Run
 from gpt.ui.sizes import SIZES, TRAINED_CONTEXTS
 from gpt.ui.train.handlers import TrainHandlers
-from gpt.ui.train.settings import TrainSettings
+from gpt.ui.train.settings import PRESETS, Preset, TrainSettings
 
 FOUR_HEADS = next(name for name, size in SIZES.items() if size["num_heads"] == 4)
 
@@ -71,6 +74,28 @@ def test_byte_pairs_reach_the_run(start: Callable[..., Run]) -> None:
     assert config.vocab_size == pairs.corpus.tokenizer.vocab_size
     assert 256 < config.vocab_size <= 320
     assert pairs.request.corpus_sha256 == plain.request.corpus_sha256
+
+
+def test_without_positions_nothing_else_is_changed(start: Callable[..., Run]) -> None:
+    (_, plain), (label, without) = start(variants=["gpt2", "no-positions"]).request.models
+    assert label == "no-positions"
+    assert without == replace(plain, positions="none")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.question)
+def test_a_class_may_press_every_preset(preset: Preset) -> None:
+    asked = replace(
+        TrainSettings(**page_defaults()),
+        variants=list(preset.variants),
+        without_mask=preset.without_mask,
+        size=preset.size,
+        steps=preset.steps,
+    )
+    request = asked.request(story_corpus())
+    request.check(CLASSROOM)
+    per_step = request.training.batch_size * asked.context_length
+    flops = 3 * sum(flops_per_token(config) for _, config in request.models) * per_step * request.training.max_steps
+    assert flops < 1e12  # two slow cores, at 20 billion a second together, take less than a minute
 
 
 def test_a_variant_chosen_twice_is_trained_once(start: Callable[..., Run]) -> None:

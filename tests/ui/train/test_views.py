@@ -141,6 +141,28 @@ def test_the_panel_shows_samples_and_costs(run: Run, runs: Runs) -> None:
     json.dumps(panel)
 
 
+def test_the_panel_says_when_the_next_sample_comes(runs: Runs, wait_until: Callable[..., None]) -> None:
+    waiting = Run(request(12), story_corpus(), "anna")
+    assert run_panel_value(waiting, runs)["next_sample"] == 0
+    assert run_panel_value(waiting, runs, may_read=False)["next_sample"] is None
+    run = runs.submit(request(5000), story_corpus(), "anna")
+    wait_until(lambda: run.step > 6, "a few steps")
+    runs.pause(run, "anna")
+    wait_until(lambda: run.state == "paused", "the pause")
+    assert run_panel_value(run, runs)["next_sample"] == run.told_step - run.told_step % 5 + 5
+    runs.stop(run, "anna")
+    assert run_panel_value(run, runs)["next_sample"] is None
+
+
+def test_the_panel_says_what_the_run_was_set_to(run: Run, runs: Runs) -> None:
+    panel = run_panel_value(run, runs)
+    said = dict(panel["settings"])
+    assert (said["steps"], said["batch size"], said["context"]) == ("10", "4", "32 tokens")
+    assert said["text"] == run.corpus.name
+    assert "text" not in dict(run_panel_value(run, runs, may_read=False)["settings"])
+    assert panel["next_sample"] is None
+
+
 def test_the_proof_shows_equal_batches_and_equal_starts(run: Run, runs: Runs) -> None:
     (first, one), (second, other) = run_panel_value(run, runs)["proof"]
     assert (first, second) == ("gpt2", "sliding-window")
