@@ -40,7 +40,7 @@ from gpt.ui.train.tab import build_train_tab
 _FIRST_COMPONENTS = ("loss_chart", "run_panel", "diagnostics")  # what there is to see when the page opens
 _log = logging.getLogger(__name__)
 
-_STREAM_GUARD = Path(__file__).with_name("stream_guard.js")
+_GUARDS = [Path(__file__).with_name(f"{kept}_guard.js") for kept in ("stream", "focus")]
 
 
 def create_demo(
@@ -109,7 +109,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
         prevent_thread_lock=True,
         theme=page_theme(),
         css=stylesheet(),
-        head=f"<script>{_STREAM_GUARD.read_text(encoding='utf-8')}</script>",
+        head="".join(f"<script>{guard.read_text(encoding='utf-8')}</script>" for guard in _GUARDS),
         footer_links=[],
         run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
         max_threads=MOST_THREADS,  # of all running events together

@@ -359,8 +359,9 @@ function draw() {
   setText(yTitle, unitChoice.hidden ? "↑ loss (nats per token)" : "↑ loss");
   root.classList.toggle("bare", curves.length === 0);
   setText(message, messageOver(shown, value));
-  const results = shown.map((curve) => `${curve.label}: validation loss ${fixed(lastValidation(curve), 2)}.`);
-  plot.setAttribute("aria-description", results.join(" "));
+  describe(chartInWords(shown));
+  table.fold.hidden = curves.length === 0;
+  table.refresh();
 }
 
 function messageOver(shown, value) {
@@ -552,6 +553,7 @@ function follow(left) {
 
 const root = element.querySelector(".loss-chart");
 root.classList.add("frame");
+make(root, "h2", "unseen", "How the loss falls");
 const switches = make(root, "div", "switches");
 const yTitle = make(switches, "span", "y-title");
 const unitChoice = makeChoice(switches, "unit", "unit of the loss", UNITS);
@@ -575,6 +577,8 @@ picture.append(...Object.values(layers));
 const foot = make(root, "div", "foot");
 const legend = make(foot, "div", "legend");
 makeKeyToLines(foot);
+const describe = makeDescription(root, plot);
+const table = makeTableFold(root, "Validation losses", fillTable);
 const spoken = makeSpoken(root);
 
 watchPlot(plot, { isHeld: () => cursor.held, follow, press, letGo, step });

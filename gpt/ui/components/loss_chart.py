@@ -23,7 +23,11 @@ def loss_chart(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
         options: Passed on to `gr.HTML`, for example `elem_id`.
     """
     return drawn_component(
-        "loss_chart", value, shared=("parts", "numbers", "keys", "scales", "tables", "charts"), **options
+        "loss_chart",
+        value,
+        shared=("parts", "numbers", "keys", "scales", "tables", "spoken", "described", "charts"),
+        parts=("words",),
+        **options,
     )
 
 

@@ -11,7 +11,7 @@ const filled = make(bar, "div", "filled");
 bar.setAttribute("role", "progressbar");
 bar.setAttribute("aria-label", "share of the run that is done");
 const sentence = make(root, "p", "sentence");
-sentence.setAttribute("role", "status");
+const announce = makeAnnouncer(root);
 
 const writing = make(root, "div", "writing");
 const writingHead = make(writing, "div", "head");
@@ -39,7 +39,8 @@ promptInput.maxLength = 200;
 const guessingNote = make(guessing, "p", "note");
 const guesses = make(guessing, "div", "guesses");
 
-const costs = make(root, "div", "costs");
+const costs = makeScrollBox(root, "What the models cost");
+costs.classList.add("costs");
 const proof = make(root, "details", "proof");
 make(proof, "summary", "", "What was equal");
 const proofList = make(proof, "dl");
@@ -80,13 +81,16 @@ function drawSamples(value) {
   while (samples.children.length < value.models.length) {
     const card = make(samples, "section", "card");
     make(make(card, "h4"), "span", "label");
-    make(card, "pre");
+    make(card, "pre").tabIndex = 0; // so that a long text can be scrolled with the keyboard
   }
   value.models.forEach((model, position) => {
     const card = samples.children[position];
     card.style.setProperty("--variant", model.colour);
     setText(card.querySelector(".label"), model.label);
-    setText(card.querySelector("pre"), sampleAt(model, steps[index]).replace(/^\n+/, ""));
+    const text = card.querySelector("pre");
+    text.setAttribute("role", "group");
+    text.setAttribute("aria-label", `what ${model.label} writes`);
+    setText(text, sampleAt(model, steps[index]).replace(/^\n+/, ""));
   });
 }
 
@@ -181,6 +185,7 @@ function draw() {
   bar.setAttribute("aria-valuenow", Math.round(100 * (value.share || 0)));
   setText(sentence, value.sentence);
   sentence.classList.toggle("error", value.is_error);
+  announce(value.sentence, kindOfNews(value));
   drawSamples(value);
   guessing.hidden = value.may_read === false; // it would only say that the text is somebody else's
   drawCosts(value);
@@ -188,6 +193,12 @@ function draw() {
   drawLinks(value.run);
   askForGuesses();
   tellWhichRun();
+}
+
+// What is worth saying aloud: another run or state, another place in the queue, a quarter of the way, an error.
+function kindOfNews({ run, state, share, is_error: isError, sentence: words }) {
+  const said = isError ? words : state === "waiting" ? words.split(",")[0] : "";
+  return JSON.stringify([run, state, quarterOf(share), said]);
 }
 
 // The diagnostics are of this run, and go along with it.
