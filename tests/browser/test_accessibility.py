@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -34,6 +33,28 @@ FIND = """async ([runOnly]) => {
   return found.violations.flatMap(({ id, impact, nodes }) => nodes.map((node) => ({
     id, impact, target: node.target.join(' '), html: node.html.slice(0, 200), why: node.failureSummary,
   })));
+}"""
+
+# Presses of Tab lead to `window.reached`; what could be pressed and was not reached, and what shows no outline, is a fault.
+AT_STOP = """() => {
+  const stop = document.activeElement;
+  window.reached ??= new Set();
+  if (stop === document.body || window.reached.has(stop)) return null;
+  window.reached.add(stop);
+  const { outlineStyle, outlineWidth } = getComputedStyle(stop);
+  return outlineStyle === 'none' || parseFloat(outlineWidth) < 1 ? stop.outerHTML.slice(0, 200) : '';
+}"""
+NOT_REACHED = """() => {
+  const found = [...document.querySelectorAll('button, input:not([type=radio]), select, textarea, summary, a[href]')];
+  const isThere = (one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && one.offsetWidth > 1;
+  const left = found.filter((one) => !one.disabled && one.tabIndex >= 0 && isThere(one) && !window.reached.has(one));
+  window.reached = new Set();
+  return left.map((one) => one.outerHTML.slice(0, 200));
+}"""
+HEAR = """() => {
+  window.spoken = [];
+  const place = document.querySelector('.run-panel [role=status]');
+  new MutationObserver(() => window.spoken.push(place.textContent)).observe(place, { childList: true });
 }"""
 
 
@@ -83,9 +104,131 @@ def assert_open_to_all(visitor: Visitor, view: str) -> None:
     assert not found, "\n".join(found)
 
 
+def assert_reached_by_keyboard(page: Page, view: str) -> None:
+    """Tab leads to everything that can be pressed, and shows where it is; a grid is one stop."""
+    page.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
+    faults, presses = [], 0
+    page.keyboard.press("Tab")
+    while (fault := page.evaluate(AT_STOP)) is not None:
+        presses += 1
+        assert presses < 150, f"{view}: more than {presses} stops"
+        faults += [fault] if fault else []
+        page.keyboard.press("Tab")
+    assert not faults, f"{view}: no outline on {faults}"
+    assert not (left := page.evaluate(NOT_REACHED)), f"{view}: not reached by Tab: {left}"
+
+
 @pytest.mark.parametrize("visitor", ["no models"], indirect=True)
 def test_nothing_shuts_anybody_out_of_an_empty_lab(visitor: Visitor) -> None:
     for tab in ("Train", "Experiments", "Compare", "Step by step", "Read a text", "Cost", "Attention"):
         visitor.opens(tab)
-        visitor.waits_for_quiet() if tab == "Attention" else None
+        if tab == "Attention":
+            expect(visitor.page.locator("#attention-map [data-painted]")).to_be_attached()
         assert_open_to_all(visitor, f"empty {tab}")
+
+
+def test_nothing_shuts_anybody_out_of_a_lab_at_work(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(sampling.Setup(), texts=20)
+    monkeypatch.setattr(sampling, "Setup", lambda: short)
+    for work, view in (
+        (trains_and_stops, "Train"),
+        (writes, "Compare"),
+        (expects, "Step by step"),
+        (reads, "Read a text"),
+        (counts, "Cost"),
+        (looks_at_attention, "Attention"),
+        (experiments, "Experiments"),
+    ):
+        work(visitor)
+        assert_open_to_all(visitor, view)
+        assert_reached_by_keyboard(visitor.page, view)
+
+
+def trains_and_stops(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.chooses("Size", "tiny: 2 layers, 64 wide")
+    visitor.chooses("Text", "python-docs")
+    visitor.sets("Steps", 3000)
+    page.locator(".diagnostics").get_by_text("Diagnostics", exact=True).click()
+    page.evaluate(HEAR)
+    visitor.presses("Train")
+    for _ in range(3):
+        expect(visitor.sentence).not_to_have_text(visitor.sentence.inner_text())
+    expect(visitor.sentence).to_contain_text("tokens/s")
+    visitor.button("Stop").focus()
+    page.keyboard.press("Enter")
+    expect(visitor.sentence).to_contain_text("Stopped.")
+    expect(visitor.button("Stop")).to_be_disabled()
+    expect(visitor.button("Train")).to_be_focused()
+    spoken = page.evaluate("window.spoken")
+    assert spoken[-1].startswith("Stopped.")
+    assert len(spoken) <= 4, f"spoken while nothing but numbers changed: {spoken}"
+    chart = page.locator(".loss-chart")
+    expect(chart.locator("p.unseen")).to_contain_text(
+        re.compile(r"gpt2: validation loss, in nats per token, (falls|rises|\d)")
+    )
+    chart.get_by_text("Show as table", exact=True).click()
+    expect(chart.locator(".as-table thead th[scope=col]")).to_have_text(["step", "gpt2", "sliding-window"])
+    expect(chart.locator(".as-table tbody th[scope=row]").first).to_have_text("0")
+
+
+def writes(visitor: Visitor) -> None:
+    visitor.opens("Compare")
+    visitor.box("Prompt").fill("The fox")
+    progress = visitor.page.locator("#columns [role=status]")
+    visitor.presses("Details ▼")
+    visitor.sets("Length", 2000)
+    visitor.presses("Generate")
+    expect(progress).to_have_text("Writing…")
+    visitor.presses("Stop")
+    expect(progress).to_have_text("Stopped.")
+    visitor.sets("Length", 20)
+    visitor.presses("Generate")
+    expect(progress).to_contain_text("Done in")
+
+
+def expects(visitor: Visitor) -> None:
+    visitor.opens("Step by step")
+    visitor.box("Text so far").fill("The fox")
+    visitor.presses("Expect")
+    expect(visitor.page.locator("#next-token .bar").first).to_be_visible()
+
+
+def reads(visitor: Visitor) -> None:
+    visitor.opens("Read a text")
+    visitor.box("Text").fill("The quick brown fox")
+    visitor.presses("Read")
+    expect(visitor.page.locator("#surprise .token").first).to_be_visible()
+
+
+def counts(visitor: Visitor) -> None:
+    visitor.opens("Cost")
+    expect(visitor.page.locator("#cost-bars .row").first).to_be_visible()
+
+
+def looks_at_attention(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.opens("Attention")
+    visitor.box("Text").fill("The fox")
+    visitor.presses("Look")
+    switches = page.locator("#ablation .head")
+    expect(switches.last).not_to_contain_text("–")
+    expect(page.locator("#ablation .grid [tabindex='0']")).to_have_count(1)
+    switches.first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#ablation .grid [tabindex='0']")).to_be_focused()
+    expect(page.locator("#ablation .grid [tabindex='0']")).to_have_attribute("data-name", "head 1 1")
+    expect(page.locator("#attention-map p.unseen")).to_contain_text("of them read themselves most")
+    for name in ("#attention-map", "#receptive-field"):
+        page.locator(name).get_by_text("Show as table", exact=True).click()
+        expect(page.locator(f"{name} .as-table tbody th[scope=row]").first).to_be_visible()
+
+
+def experiments(visitor: Visitor) -> None:
+    visitor.page.goto(f"{visitor.page.url.partition('?')[0]}?tab=experiments&experiment=sampling")
+    board = visitor.page.locator(".experiment-board")
+    expect(board.locator(".asks")).to_contain_text("temperature")
+    visitor.presses("Just show me")
+    expect(board.locator(".verdict")).to_be_visible(timeout=4 * PATIENCE)
+    board.get_by_text("Show as table", exact=True).first.click()
