@@ -66,7 +66,7 @@ def test_a_prediction_a_run_a_reload_and_a_second_visitor(visitors: list[Visitor
     expect(ben.page.locator(".experiment-board .verdict")).to_contain_text("Shown without a prediction")
     expect(board.locator(".sentences p").first).to_contain_text("different words")
     expect(board.locator(".chart")).to_have_count(2)
-    board.get_by_text("The figures of this chart").first.click()
+    board.get_by_text("Show as table").first.click()
     expect(board.locator(".chart table").first).to_contain_text("temperature 1.3")
     ada.looks_around("e3-measured")
 

@@ -172,7 +172,7 @@ def unfolds_diagnostics(visitor: Visitor) -> None:
     expect(heads.locator(".tooltip")).to_contain_text("layer 1, head 2")
     plot.press("Escape")
     expect(heads.locator(".tooltip")).to_be_hidden()
-    fold.get_by_text("Figures", exact=True).first.click()
+    fold.get_by_text("Show as table", exact=True).first.click()
     expect(fold.locator("tbody tr").first).to_be_visible()
     visitor.looks_around("2-diagnostics")
     fold.get_by_text("Diagnostics", exact=True).click()

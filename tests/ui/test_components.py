@@ -341,8 +341,9 @@ def test_columns_are_given_as_they_are() -> None:
         "text": "",
         "facts": [],
     }
-    assert text_columns_value((column,), "none") == {"columns": [column], "empty": "none"}
-    assert text_columns_value([]) == {"columns": [], "empty": ""}
+    over = {"status": "", "writing": 0}
+    assert text_columns_value((column,), "none") == {"columns": [column], "empty": "none"} | over
+    assert text_columns_value([]) == {"columns": [], "empty": ""} | over
 
 
 # --- Costs ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -40,6 +41,7 @@ class CompareHandlers:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self._writings = itertools.count(1)
 
     async def generate(
         self, names: Any, prompt: Any, leave_out: Any, length: Any, second: Any, *sampling: Any
@@ -58,13 +60,22 @@ class CompareHandlers:
 
         with one_sentence():
             columns = await asyncio.to_thread(self._columns, names, prompt, leave_out, length, second, *sampling)
-        deadline = time.monotonic() + MOST_WRITING_SECONDS
-        goes_on = True
+        started = time.monotonic()
+        deadline = started + MOST_WRITING_SECONDS
+        goes_on, writing = True, next(self._writings)
         with PACE.stream():
-            while goes_on and time.monotonic() < deadline:
+            while goes_on:
                 next_update = time.monotonic() + PACE.seconds(SECONDS_BETWEEN_UPDATES)
-                goes_on = await asyncio.to_thread(write_in_turns, columns, SECONDS_BETWEEN_UPDATES)
-                yield text_columns_value([column.view() for column in columns])
+                has_more = await asyncio.to_thread(write_in_turns, columns, SECONDS_BETWEEN_UPDATES)
+                goes_on = has_more and time.monotonic() < deadline
+                if goes_on:
+                    status = "Writing…"
+                elif has_more:
+                    status = f"Ended after {MOST_WRITING_SECONDS:g} s, the longest that texts are written."
+                else:
+                    status = f"Done in {time.monotonic() - started:.1f} s."
+                views = [column.view() for column in columns]
+                yield text_columns_value(views, status=status, writing=writing if goes_on else 0)
                 await asyncio.sleep(max(0.0, next_update - time.monotonic()))
 
     def _columns(

@@ -19,6 +19,7 @@ from gpt.ui.turns import PRESSES, WRITING
 
 _EMPTY_COLUMNS = "Press Generate: what each model writes will appear here, side by side, letter by letter."
 _EXAMPLES = ("ROMEO:", "To be, or not to be", "First Citizen:\n", "The king")
+_SAY_STOPPED = "() => document.dispatchEvent(new Event('gpt-lab:stop-writing')) && []"
 _TEXT_TO_READ = (
     "ROMEO:\nBut, soft! what light through yonder window breaks?\nIt is the east, and Juliet is the sun.\n"
     "The quick brown fox jumps over the lazy dog.\n"
@@ -151,7 +152,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
         api_name="generate",
         **writes,
     )
-    stop.click(None, cancels=generating, api_visibility="private")
+    stop.click(None, cancels=generating, js=_SAY_STOPPED, api_visibility="private")
     stepping_inputs, stepping_outputs = list(stepping.values()), [bars, stepped]
     gr.on(
         [expect.click, stepped.submit],

@@ -55,12 +55,14 @@ def attention_map(value: dict[str, Any] | None = None, **options: Any) -> gr.HTM
             "colours",
             "canvas",
             "keys",
+            "tables",
+            "described",
             "legends",
             "hatches",
             "switches",
             "names",
         ),
-        parts=("weights", "words", "maps", "heads", "difference", "text"),
+        parts=("weights", "words", "described", "maps", "heads", "difference", "text"),
         **options,
     )
 

@@ -11,6 +11,7 @@ function makeModelView(index) {
   view.toolbar = make(view.mapPanel, "div", "toolbar");
   view.title = make(view.toolbar, "div", "map-title");
   view.map = makeMap(view.mapPanel, [view]);
+  describeView(view);
   view.rule = make(view.headPanel, "p", "rule");
   view.panels = [view.headPanel, view.mapPanel];
   return view;
@@ -56,7 +57,7 @@ function makeThumbnail(view, layer, head) {
   const button = makeButton(view.headGrid, "", () => readerChooses(view, layer, head), "thumbnail");
   button.setAttribute("aria-label", `layer ${layer + 1}, head ${head + 1}`);
   button.addEventListener("keydown", (event) => moveHead(view, event));
-  make(button, "canvas");
+  make(button, "canvas").setAttribute("aria-hidden", "true");
   return button;
 }
 
@@ -92,7 +93,10 @@ function drawCells({ index, picture, chosen, map }) {
   });
 }
 
-function paintHeadChoice({ picture, chosen, title, thumbnails }) {
+function paintHeadChoice(view) {
+  const { picture, chosen, title, thumbnails } = view;
+  view.describe(headInWords(view));
+  view.table.refresh();
   title.textContent = titleInWords(picture, chosen);
   const pressed = thumbnails[chosen.layer * picture.heads + chosen.head];
   for (const button of thumbnails) button.setAttribute("aria-pressed", button === pressed);

@@ -12,6 +12,7 @@ const SECOND_DASH = [5, 3];
 function makeMap(parent, models) {
   const frame = make(parent, "div", "frame");
   const [cells, mask, crosshair] = ["cells", "mask", "crosshair"].map((name) => make(frame, "canvas", name));
+  for (const canvas of [cells, mask, crosshair]) canvas.setAttribute("aria-hidden", "true"); // the frame has a name and a description
   const map = { models, frame, cells, mask, crosshair, place: null };
   frame.addEventListener("pointermove", (event) => point(cellUnder(map, event)));
   frame.addEventListener("pointerleave", leave);

@@ -28,8 +28,9 @@ const note = make(drawing, "p", "note");
 const found = make(both, "div", "found");
 const sentences = make(found, "div", "sentences");
 const box = makeScrollBox(found, "The numbers of the chart");
+const describe = makeDescription(drawing, plot);
 const spoken = makeSpoken(root);
-status.setAttribute("role", "status");
+const announce = makeAnnouncer(root);
 
 // ---- words ----
 
@@ -46,6 +47,15 @@ function short(number) {
   if (number === 0) return "0";
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(number))));
   return number.toLocaleString("en-US", { maximumFractionDigits: Math.min(4, digits) });
+}
+
+// What is measured of each curve, and where nothing is, what is computed.
+function chartInWords({ x, y, right, curves }) {
+  const along = (from, to) => `(${x.title}: ${grouped(from)} to ${grouped(to)})`;
+  return curves.map(({ label, measured, computed }) => {
+    const [kind, points, unit] = measured.length ? ["measured line", measured, y.unit] : ["computed line", computed, right?.unit ?? y.unit];
+    return courseInWords(label, `the ${kind}`, points, (number) => `${short(number)} ${unit}`, along);
+  }).join(" ");
 }
 
 // ---- scales ----
@@ -272,14 +282,15 @@ function keptInWords(shown, asked) {
   return `Shown: ${shown.settings}. Press Measure for: ${asked.settings}.`;
 }
 
-function say(words) {
+function say(words, kind = words) {
   setText(status, words);
+  announce(words, kind);
 }
 
 function show(value) {
   state.value = value;
   if (state.at !== null && !places().includes(state.at)) letGo();
-  say(value.status);
+  say(value.status, value.progress === null ? value.status : `under way, quarter ${quarterOf(value.progress)}`);
   track.classList.toggle("unused", value.progress === null);
   filled.style.width = `${100 * (value.progress ?? 0)}%`;
   yTitle.textContent = `↑ ${value.y.title}`;
@@ -289,7 +300,8 @@ function show(value) {
   sentences.replaceChildren();
   value.sentences.forEach((words) => make(sentences, "p").append(...withExponents(words)));
   buildTable(value);
-  plot.setAttribute("aria-description", [value.status, ...value.sentences].map(inWords).join(" "));
+  describe([chartInWords(value), ...value.sentences.map(inWords)].join(" "));
+  box.setAttribute("aria-label", `In numbers: ${value.y.title}`);
   draw();
 }
 

@@ -14,7 +14,7 @@ def cost_chart(value: dict[str, Any] | str | None = None, **options: Any) -> gr.
     return drawn_component(
         "cost_chart",
         value,
-        shared=("parts", "values", "numbers", "keys", "scales", "tables", "charts"),
+        shared=("parts", "values", "numbers", "keys", "scales", "tables", "spoken", "described", "charts"),
         **options,
     )
 

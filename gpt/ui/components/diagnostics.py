@@ -29,7 +29,7 @@ def diagnostics(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     return drawn_component(
         "diagnostics",
         value,
-        shared=("parts", "numbers", "keys", "scales", "tables", "charts"),
+        shared=("parts", "numbers", "keys", "scales", "tables", "spoken", "described", "charts"),
         parts=("cards", "lines", "heads"),
         **options,
     )

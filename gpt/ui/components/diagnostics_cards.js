@@ -11,7 +11,7 @@ function tickNumber(number) {
   return threeDigits(number, 1);
 }
 
-// `fill` writes the table into the box; it is called when the figures are unfolded, and by `refreshFigures`.
+// `fill` writes the table into the box; it is called when the table is unfolded, and by `table.refresh`.
 function makeCard(parent, title, explanation, fill) {
   const card = make(parent, "section", "frame");
   make(card, "h3", "", title);
@@ -22,16 +22,10 @@ function makeCard(parent, title, explanation, fill) {
   const message = node("p", "message");
   tooltip.before(message);
   const legend = make(card, "div", "legend");
-  const figures = make(card, "details", "figures");
-  make(figures, "summary", "", "Figures");
-  const box = makeScrollBox(figures, `${title}: figures`);
+  const describe = makeDescription(card, plot);
+  const table = makeTableFold(card, title, fill);
   const spoken = makeSpoken(card);
-  figures.addEventListener("toggle", () => figures.open && fill());
-  return { card, words, options, yTitle, plot, picture, tooltip, message, legend, figures, box, spoken };
-}
-
-function refreshFigures({ figures }, fill) {
-  if (figures.open) fill();
+  return { card, words, options, yTitle, plot, picture, tooltip, message, legend, describe, table, spoken };
 }
 
 // A line through points [x, y] in px, with a gap wherever one has no height.

@@ -102,7 +102,7 @@ function drawHeads() {
   );
   drawHeadCursor();
   drawHeadLegend();
-  refreshFigures(heads, fillHeadFigures);
+  heads.table.refresh();
 }
 
 function drawHeadLegend() {
@@ -163,11 +163,11 @@ function drawHeadCursor() {
 
 // ---- the figures, and the arrival of an answer ----
 
-function fillHeadFigures() {
-  heads.box.replaceChildren();
+function fillHeadFigures(box) {
+  box.replaceChildren();
   if (!heads.value) return;
   const { steps, values, name } = heads.value;
-  const body = makeTable(heads.box, ["", ...steps.map((step) => `step ${grouped(step)}`)], "numbers", name);
+  const body = makeTable(box, ["", ...steps.map((step) => `step ${grouped(step)}`)], "numbers", name);
   values[0].forEach((_, number) => makeRow(body, headName(number), values.map((scores) => threeDigits(scores[number]))));
 }
 
@@ -178,16 +178,16 @@ function showHeads(answer, message, end) {
   if (!answer) {
     heads.picture.replaceChildren();
     heads.legend.replaceChildren();
-    heads.plot.removeAttribute("aria-description");
+    heads.describe("");
     lookAtHead(null, false);
-    return refreshFigures(heads, fillHeadFigures);
+    return heads.table.refresh();
   }
   setText(heads.words, `One line for each head: ${answer.definition}. Measured on ${answer.text}.`);
   setText(heads.yTitle, `↑ ${answer.name} (${answer.unit || "share of the weight"})`);
   const last = answer.values.at(-1);
   const best = last.reduce((found, score, number) => (score !== null && !(score <= last[found]) ? number : found), 0);
   const highest = `Highest at step ${grouped(answer.steps.at(-1))}: ${headName(best)}, ${scoreInWords(last[best])}.`;
-  heads.plot.setAttribute("aria-description", `${heads.words.textContent} ${highest}`);
+  heads.describe(`${heads.words.textContent} ${highest}`);
   if (heads.at && heads.at.head >= last.length) lookAtHead(null, false);
   drawHeads();
 }

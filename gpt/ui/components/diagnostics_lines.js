@@ -3,7 +3,7 @@
 
 function makeLineChart(parent, about) {
   const chart = { about, curves: [], end: 1, limit: 0, size: { width: 0, height: 0 }, frame: null, at: null, held: false };
-  Object.assign(chart, makeCard(parent, about.title, about.explanation, () => fillLineFigures(chart)));
+  Object.assign(chart, makeCard(parent, about.title, about.explanation, (box) => fillLineFigures(chart, box)));
   chart.yTitle.textContent = `↑ ${about.yTitle}`;
   watchPlot(chart.plot, {
     isHeld: () => chart.held,
@@ -73,10 +73,16 @@ function drawLines(chart) {
   drawLinesCursor(chart);
   const isEmpty = !curves.some((curve) => curve[about.numbers].some((number) => number !== null));
   setText(chart.message, isEmpty ? "It will be drawn here, step by step." : "");
-  const newest = (curve) => about.write(curve[about.numbers].findLast((number) => number !== null));
-  const ends = curves.map((curve) => `${curve.label}: ${newest(curve)}.`);
-  chart.plot.setAttribute("aria-description", `${about.explanation} The newest: ${ends.join(" ")}`);
-  refreshFigures(chart, () => fillLineFigures(chart));
+  chart.describe(`${about.explanation} ${linesInWords(chart)}`);
+  chart.table.refresh();
+}
+
+function linesInWords({ about, curves }) {
+  const courses = curves.map((curve) => {
+    const points = curve[about.steps].map((step, i) => [step, curve[about.numbers][i]]);
+    return courseInWords(curve.label, about.name, points, about.write, (from, to) => `from step ${grouped(from)} to step ${grouped(to)}`);
+  });
+  return courses.join(" ");
 }
 
 function dotsAt(points) {
@@ -131,8 +137,8 @@ function drawLinesCursor(chart) {
 // ---- the figures ----
 
 // Rows are only added while the same curves grow, so that whoever reads the table is not disturbed.
-function fillLineFigures(chart) {
-  const { box, curves, about } = chart;
+function fillLineFigures(chart, box) {
+  const { curves, about } = chart;
   const steps = stepsOf(chart);
   const names = JSON.stringify(curves.map(({ label }) => label));
   let body = box.querySelector("tbody");

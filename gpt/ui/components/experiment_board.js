@@ -23,7 +23,7 @@ const runButton = makeButton(actions, "Run", () => ask(false), "run");
 const showButton = makeButton(actions, "Just show me", () => ask(true));
 const stopButton = makeButton(actions, "Stop", () => trigger("stop", {}));
 const status = make(root, "p", "status");
-status.setAttribute("role", "status");
+const announce = makeAnnouncer(root);
 const track = make(root, "div", "progress");
 track.setAttribute("role", "progressbar");
 track.setAttribute("aria-label", "share of the experiment that is done");
@@ -141,6 +141,8 @@ function drawStatus() {
   status.hidden = Boolean(value.result);
   setText(status, value.status || (isPredicted() || value.result ? "" : "Run can be pressed once you have made a prediction."));
   status.classList.toggle("error", value.is_error);
+  const said = value.result ? "The result is there." : value.status;
+  announce(said, JSON.stringify([value.run, value.state, quarterOf(value.share), Boolean(value.result), value.is_error && said]));
   track.classList.toggle("unused", value.share === null);
   filled.style.width = `${100 * (value.share ?? 0)}%`;
   track.setAttribute("aria-valuenow", String(Math.round(100 * (value.share ?? 0))));

@@ -26,7 +26,7 @@ def experiment_board(value: str | None = None, **options: Any) -> gr.HTML:
     return drawn_component(
         "experiment_board",
         value,
-        shared=("parts", "values", "numbers", "keys", "scales", "tables", "charts"),
+        shared=("parts", "values", "numbers", "keys", "scales", "tables", "spoken", "described", "charts"),
         parts=("chart", "prediction"),
         **options,
     )

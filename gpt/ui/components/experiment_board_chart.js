@@ -197,17 +197,33 @@ function legendOf(parent, curves, { more = [], hasLines = true } = {}) {
   return legend;
 }
 
-function figuresOf(parent, chart) {
-  const fold = make(parent, "details", "figures");
-  make(fold, "summary", "", "The figures of this chart");
-  fold.addEventListener("toggle", () => {
-    if (!fold.open || fold.querySelector("table")) return;
-    const box = makeScrollBox(fold, `Figures: ${chart.title}`);
-    const body = makeTable(box, [chart.rows.length ? "" : chart.x_title, ...chart.curves.map(({ label }) => label)], "numbers");
+function tableOf(parent, chart) {
+  return makeTableFold(parent, chart.title, (box) => {
+    if (box.firstChild) return;
+    const body = makeTable(box, [chart.rows.length ? "" : chart.x_title, ...chart.curves.map(({ label }) => label)]);
     for (const at of placesOf(chart)) {
       makeRow(body, chart.rows.length ? chart.rows[at] : shortNumber(at), chart.curves.map((curve) => cellAt(curve, at)));
     }
   });
+}
+
+// Curves by where they begin and end; rows of dots by what is largest and smallest.
+function chartInWords(chart) {
+  if (!chart.rows.length) {
+    const along = (from, to) => `(${chart.x_title}: ${shortNumber(from)} to ${shortNumber(to)})`;
+    return chart.curves.map((curve) => {
+      const points = curve.x.map((x, i) => [x, curve.y[i]]);
+      return courseInWords(curve.label, chart.y_title, points, shortNumber, along);
+    }).join(" ");
+  }
+  return chart.curves.flatMap(({ label, x, y }) => {
+    const known = x.map((row, i) => [chart.rows[row], y[i]]).filter(([, number]) => isKnown(number)).sort((a, b) => b[1] - a[1]);
+    if (!known.length) return [];
+    const [most, least] = [known[0], known.at(-1)];
+    const named = ([row, number]) => `${shortNumber(number)}, ${row}`;
+    const what = chart.curves.length > 1 ? `${label}: ${chart.y_title}` : chart.y_title;
+    return known.length > 1 ? [`${what} is largest at ${named(most)}, and smallest at ${named(least)}.`] : [`${what} is ${named(most)}.`];
+  }).join(" ");
 }
 
 function placesOf({ curves }) {
@@ -273,6 +289,7 @@ function makeChart(parent, chart, prediction = null) {
   });
   const drawnToo = prediction ? [{ label: "your prediction", dash: "1 5", colour: "var(--ink)" }] : [];
   if (chart.curves.length + drawnToo.length > 1) legendOf(frame, chart.curves, { more: drawnToo, hasLines: !chart.rows.length });
-  figuresOf(frame, chart);
+  makeDescription(frame, plot)(chartInWords(chart));
+  tableOf(frame, chart);
   whenSized(plot, size, draw);
 }

@@ -153,10 +153,9 @@ function draw() {
   setText(yTitle, `↑ loss, ${UNITS[unitChoice.hidden ? "nats" : choices.unit].title}`);
   root.classList.toggle("bare", curves.length === 0);
   setText(message, messageOver(shown, value));
-  const step = commonStep(shown);
-  const results = shown.map((curve) => `${curve.label}: ${fixed(namedPoint(curve, step).loss, 2)}.`);
-  if (step !== null) results.unshift(`Validation losses at step ${grouped(step)}.`);
-  plot.setAttribute("aria-description", results.join(" "));
+  describe(chartInWords(shown));
+  table.fold.hidden = curves.length === 0;
+  table.refresh();
 }
 
 function messageOver(shown, value) {
@@ -454,6 +453,7 @@ function follow(left) {
 
 const root = element.querySelector(".loss-chart");
 root.classList.add("frame");
+make(root, "h2", "unseen", "How the loss falls");
 const switches = make(root, "div", "switches");
 const yTitle = make(switches, "span", "y-title");
 const zoomChoice = makeChoice(switches, "zoom", "part of the run", ZOOMS, () => zoomTo(choices.zoom));
@@ -486,6 +486,8 @@ picture.append(...Object.values(layers));
 const foot = make(root, "div", "foot");
 const legend = make(foot, "div", "legend");
 const keyOfNumbers = makeKeyToLines(foot);
+const describe = makeDescription(root, plot);
+const table = makeTableFold(root, "Validation losses", fillTable);
 const spoken = makeSpoken(root);
 
 watchFrames(); // before the crosshair, which hears no click that ends a frame

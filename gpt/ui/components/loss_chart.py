@@ -25,8 +25,8 @@ def loss_chart(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     return drawn_component(
         "loss_chart",
         value,
-        shared=("parts", "numbers", "keys", "scales", "tables", "charts"),
-        parts=("curves", "view", "labels"),
+        shared=("parts", "numbers", "keys", "scales", "tables", "spoken", "described", "charts"),
+        parts=("curves", "view", "labels", "words"),
         **options,
     )
 

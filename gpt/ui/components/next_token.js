@@ -95,10 +95,12 @@ function makeAction(words, title, press) {
   return button;
 }
 
+make(root, "h2", "unseen", "What they expect next");
 const empty = make(root, "p", "empty");
 const page = make(root, "div", "page");
 const paper = make(page, "div", "paper");
 paper.tabIndex = 0; // so that a long text can be scrolled with the keyboard
+paper.setAttribute("role", "group");
 paper.setAttribute("aria-label", "the text so far");
 const written = make(paper, "span");
 const coming = make(paper, "span", "coming"); // a token that was chosen and is not in the text yet

@@ -72,7 +72,8 @@ function makeCard(state, place, promptEnd) {
   }
   const text = make(card, "div", "text");
   text.tabIndex = 0; // so that a long text can be scrolled with the keyboard
-  text.setAttribute("aria-label", `${state.label} writes`);
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", `what ${state.label} writes`);
   make(text, "span", "quiet", shownText(promptEnd));
   make(text, "span", "written", shownText(state.text));
 }

@@ -53,6 +53,29 @@ function lineInWords() {
   return pointed ? cellInWords(pointed) : "Press a token to see what can reach the output after it.";
 }
 
+function fieldInWords(value) {
+  const { tokens, query, cone, influence } = value;
+  const strongest = influence[0].indexOf(Math.max(...influence[0]));
+  const what = `The output after token ${query} “${shownToken(tokens[query])}”`;
+  const [first, last] = cone[0];
+  return `${what} is reached by tokens ${first} to ${last}, most by ${strongest} “${shownToken(tokens[strongest])}”. ${reachInWords(value)}`;
+}
+
+// A row for each row of the picture, the output's first.
+function fillTable(tableBox) {
+  const { cone, influence, tokens } = state.value;
+  const named = (position) => `${position} “${shownToken(tokens[position])}”`;
+  tableBox.replaceChildren();
+  const columns = ["row", "first token that can reach it", "last token", "strongest influence", "mean place of the influence"];
+  const body = makeTable(tableBox, columns);
+  for (let row = cone.length - 1; row >= 0; row--) {
+    const shares = influence[row];
+    const all = sum(shares);
+    const mean = all > 0 ? plainNumber(sum(shares.map((share, position) => share * position)) / all, 1) : "–";
+    makeRow(body, rowInWords(row), [...cone[row].map(named), named(shares.indexOf(Math.max(...shares))), mean]);
+  }
+}
+
 // Without a causal mask the cone reaches past the query.
 function seesFuture() {
   const { cone, query } = state.value;
@@ -71,12 +94,15 @@ const drawing = make(page, "div", "drawing");
 const names = make(drawing, "div", "names");
 const box = make(drawing, "div", "box");
 const canvas = make(box, "canvas");
+canvas.setAttribute("aria-hidden", "true"); // the box that it fills has a name and says what it shows
 const pointer = make(box, "div", "pointer");
 const line = make(page, "p", "line");
 const legend = make(page, "div", "legend");
 const note = make(page, "p", "note");
 makeKeyboardPlace(box, "Receptive field: arrow keys move, Enter chooses a token, Escape lets go");
 line.setAttribute("role", "status");
+const describe = makeDescription(page, box);
+const table = makeTableFold(page, "What can reach one output", fillTable);
 
 function readColours() {
   const named = variableOf(root);
@@ -332,6 +358,8 @@ function show(value) {
   root.style.setProperty("--variant", value.colour);
   title.textContent = value.label;
   rule.textContent = reachInWords(value);
+  describe(fieldInWords(value));
+  table.refresh();
   note.textContent = value.note ?? "";
   if (hasNewText) paintAndScroll();
   else paint();

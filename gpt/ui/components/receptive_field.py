@@ -41,6 +41,8 @@ def receptive_field(value: dict[str, Any] | None = None, **options: Any) -> gr.H
             "canvas",
             "keys",
             "waiting",
+            "tables",
+            "described",
             "legends",
             "hatches",
             "switches",

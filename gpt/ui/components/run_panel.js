@@ -11,7 +11,7 @@ const filled = make(bar, "div", "filled");
 bar.setAttribute("role", "progressbar");
 bar.setAttribute("aria-label", "share of the run that is done");
 const sentence = make(root, "p", "sentence");
-sentence.setAttribute("role", "status");
+const announce = makeAnnouncer(root);
 
 const writing = make(root, "div", "writing");
 const writingHead = make(writing, "div", "head");
@@ -40,7 +40,8 @@ promptInput.maxLength = 200;
 const guessingNote = make(guessing, "p", "note");
 const guesses = make(guessing, "div", "guesses");
 
-const costs = make(root, "div", "costs");
+const costs = makeScrollBox(root, "What the models cost");
+costs.classList.add("costs");
 const setting = makeFacts("What it was set to");
 const proof = makeFacts("What was equal");
 const links = make(root, "p", "links");
@@ -104,14 +105,17 @@ function drawSamples(value) {
   while (samples.children.length < value.models.length) {
     const card = make(samples, "section", "card");
     make(card, "h4").append(node("span", "dash-place"), node("span", "label"));
-    make(card, "pre");
+    make(card, "pre").tabIndex = 0; // so that a long text can be scrolled with the keyboard
   }
   value.models.forEach((model, position) => {
     const card = samples.children[position];
     card.style.setProperty("--variant", model.colour);
     setText(card.querySelector(".label"), model.label);
     showDash(card.querySelector(".dash-place"), model.dash);
-    setText(card.querySelector("pre"), sampleAt(model, steps[index]).replace(/^\n+/, ""));
+    const text = card.querySelector("pre");
+    text.setAttribute("role", "group");
+    text.setAttribute("aria-label", `what ${model.label} writes`);
+    setText(text, sampleAt(model, steps[index]).replace(/^\n+/, ""));
   });
 }
 
@@ -205,6 +209,7 @@ function draw() {
   bar.setAttribute("aria-valuenow", Math.round(100 * (value.share || 0)));
   setText(sentence, value.sentence);
   sentence.classList.toggle("error", value.is_error);
+  announce(value.sentence, kindOfNews(value));
   drawSamples(value);
   guessing.hidden = value.may_read === false || !value.models.length; // it would only say that the text is somebody else's
   drawCosts(value);
@@ -213,6 +218,12 @@ function draw() {
   drawLinks(value.run);
   askForGuesses();
   tellWhichRun();
+}
+
+// What is worth saying aloud: another run or state, another place in the queue, a quarter of the way, an error.
+function kindOfNews({ run, state, share, is_error: isError, sentence: words }) {
+  const said = isError ? words : state === "waiting" ? words.split(",")[0] : "";
+  return JSON.stringify([run, state, quarterOf(share), said]);
 }
 
 // The diagnostics are of this run, and go along with it.

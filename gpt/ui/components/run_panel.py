@@ -8,7 +8,7 @@ from gpt.ui.components import drawn_component
 
 
 def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
-    """A panel drawn from `{"sentence", "is_error", "share", "run", "version", "models", "proof", "may_read"}`.
+    """A panel drawn from `{"sentence", "is_error", "state", "share", "run", "version", "models", "proof", "may_read"}`.
 
     `sentence` says where the run is, `share` is how much of it is done (0 to 1, or None for no bar), `run` its key or
     "", `version` the run's own, `proof` a list of [name, value] about what was equal, shown on demand. Each model has
@@ -21,4 +21,5 @@ def run_panel(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     or None for a run it does not know. Event: `watch_again`, when the run has moved on and this page was not told.
     `gpt-lab:run` with `detail` {run} goes to the document with every value, and in answer to `gpt-lab:which-run`.
     """
-    return drawn_component("run_panel", value, shared=("parts", "tokens", "numbers", "tables", "dashes"), **options)
+    subjects = ("parts", "tokens", "numbers", "tables", "spoken", "dashes")
+    return drawn_component("run_panel", value, shared=subjects, **options)

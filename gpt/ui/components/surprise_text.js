@@ -62,6 +62,7 @@ function modelName(model) {
   return name;
 }
 
+make(root, "h2", "unseen", "How much the text surprises them");
 const page = make(root, "div");
 const views = make(page, "div", "views");
 views.setAttribute("role", "group");
@@ -69,7 +70,8 @@ views.setAttribute("aria-label", "what to show");
 const pairRow = make(page, "div", "pair");
 const texts = make(page, "div", "texts");
 const legend = make(page, "div", "legend");
-const totals = make(page, "div", "totals");
+const totals = makeScrollBox(page, "The models' surprise, in all");
+totals.classList.add("totals");
 const refusals = make(root, "div", "refusals");
 const empty = make(root, "p", "empty");
 const tip = make(root, "div", "tip");

@@ -13,6 +13,7 @@ function makeColumn() {
   const note = make(column, "p", "note");
   const paper = make(column, "div", "paper");
   paper.tabIndex = 0; // so that a long text can be scrolled with the keyboard
+  paper.setAttribute("role", "group");
   const prompt = make(paper, "span", "prompt");
   const text = make(paper, "span", "text");
   const facts = make(column, "dl", "facts");
@@ -96,6 +97,25 @@ function asPicture(value) {
   return picture;
 }
 
+// ---- whether they are being written ----
+
+make(element, "h2", "unseen", "What they write");
+const progress = make(element, "p", "progress");
+progress.setAttribute("role", "status");
+root.before(...element.querySelectorAll("h2, .progress"));
+let stopped = 0; // the writing that the reader has stopped: what came of it last still says that it goes on
+
+function drawProgress({ status = "", writing = 0 }) {
+  const isStopped = writing !== 0 && writing === stopped;
+  setText(progress, isStopped ? "Stopped." : status);
+  root.setAttribute("aria-busy", writing !== 0 && !isStopped);
+}
+
+document.addEventListener("gpt-lab:stop-writing", () => {
+  stopped = props.value?.writing ?? 0;
+  draw();
+});
+
 const takeAway = make(element, "div", "take-away");
 for (const [words, act] of [
   ["Copy text", (button) => copyWords(button, asText(props.value))],
@@ -110,6 +130,7 @@ for (const [words, act] of [
 function draw() {
   const value = props.value || { columns: [], empty: "" };
   takeAway.hidden = value.columns.length === 0;
+  drawProgress(value);
   if (value.columns.length === 0) {
     columns = [];
     root.replaceChildren(node("p", "empty", value.empty));

@@ -48,7 +48,7 @@ def build_experiments_tab(
                 info="Each takes about a minute.",
                 elem_classes=["questions", "phone-1"],
             )
-            gr.HTML("<h3>Change one thing</h3>", elem_classes=["lead", "phone-3"])
+            gr.HTML("<h2>Change one thing</h2>", elem_classes=["lead", "phone-3"])
             changes = _build_changes(first)
             seed = gr.Number(
                 SEED,

@@ -108,7 +108,7 @@ def shipped_panel(records: dict[str, Record]) -> dict[str, Any]:
     """The panel under `shipped_chart`."""
     models = [_model_view(name, record.config, record.history) for name, record in records.items() if record.history]
     sentence = "How the models that ship with the lab learned. Press Train to watch your own." if models else _EMPTY
-    value = {"sentence": sentence, "is_error": False, "share": None, "run": "", "version": 0}
+    value = {"sentence": sentence, "is_error": False, "state": "", "share": None, "run": "", "version": 0}
     return value | {"models": models, "proof": []}
 
 
@@ -128,6 +128,7 @@ def run_panel_value(run: Run, runs: Runs, name: str = "", *, may_read: bool = Tr
         "sentence": run_sentence(run, runs) if may_read else f"{run_sentence(run, runs).rstrip('.')}. {_NOT_YOUR_TEXT}",
         "may_read": may_read,
         "is_error": run.state == "failed",
+        "state": str(run.state),
         "share": run.step / run.request.training.max_steps,
         "run": run.key,
         "version": version,

@@ -50,20 +50,6 @@ function placeBeside(tooltip, x, width, top) {
   tooltip.style.transform = `translate(${between(beside, 0, width - tooltip.offsetWidth)}px, ${top}px)`;
 }
 
-// A place for what only those hear who move the crosshair with the keys.
-function makeSpoken(parent) {
-  const spoken = make(parent, "div", "unseen");
-  spoken.setAttribute("aria-live", "polite");
-  return spoken;
-}
-
-// A tooltip's table as one sentence.
-function tableInWords(part) {
-  const cells = (one) => [...one.children].map((cell) => cell.textContent).filter(Boolean);
-  const lines = [...part.querySelectorAll("caption, tr")];
-  return lines.map((one) => (one.children.length ? cells(one).join(", ") : one.textContent)).join("; ");
-}
-
 // `hand` says what the pointer and the keys do: { isHeld(), follow(x), press(x), letGo(), step(direction, isFast) }.
 // `step` returns whether there was anything to step to; x is in pixels from the plot's left edge.
 function watchPlot(plot, hand) {

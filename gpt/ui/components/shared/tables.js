@@ -7,8 +7,8 @@ function makeTable(parent, columns, className = "", caption = "") {
   const heading = make(make(table, "thead"), "tr");
   for (const column of columns) {
     const { words, kind } = typeof column === "string" ? { words: column } : column;
-    const cell = make(heading, "th", "", words);
-    cell.scope = "col";
+    const cell = make(heading, words === "" ? "td" : "th", "", words); // above the heads of the rows there may be no words
+    if (words !== "") cell.scope = "col";
     if (kind) make(cell, "span", "kind", kind);
   }
   return make(table, "tbody");
