@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import gradio as gr
@@ -18,7 +18,7 @@ from gpt.ui.catalogue import Beginning, Catalogue, still_there
 from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
-from gpt.ui.requests import one_sentence, require_choice, require_text, require_whole, sentence
+from gpt.ui.requests import one_sentence, require_choice, require_text, require_whole, sentence, with_controls
 from gpt.ui.train.head_history import HeadHistory
 from gpt.ui.train.settings import MOST_STEPS, TrainSettings
 from gpt.ui.train.texts import corpus_for
@@ -31,6 +31,7 @@ SECONDS_BETWEEN_UPDATES = 0.25
 _FULL_PACE = 12  # pages that watch a run at that pace; more of them are told a little less often
 _LOWEST_PACE = 0.4  # of it
 NEW_WEIGHTS = ("new weights", "")  # as the page shows it, and as `TrainSettings` has it
+_CONTROLS = [field.name for field in fields(TrainSettings)]
 HANDS_OFF = " hands off"  # ends the name of a run that a page may only watch
 
 
@@ -46,6 +47,7 @@ class TrainHandlers:
         self._heads = HeadHistory()
         self._presses = itertools.count(1)
 
+    @with_controls(*_CONTROLS)
     def train(self, secret: Any, seen: Any, *controls: Any) -> tuple[Any, ...]:
         """Start or join the run that the controls describe.
 
@@ -187,6 +189,7 @@ class TrainHandlers:
             run = self.runs.again(self._run_in_hand(watched), visitor, address=asking().address)
         return *self._show(run, seen), visitor
 
+    @with_controls(*_CONTROLS)
     def branch(self, secret: Any, seen: Any, watched: Any, *controls: Any) -> tuple[Any, ...]:
         """Go on from the run's present state, in a copy, with the training settings that the controls say now."""
         visitor = self.visitors.who(secret)

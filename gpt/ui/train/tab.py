@@ -171,6 +171,7 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
     text = gr.Dropdown([*corpora_at_hand(), OWN_TEXT], value="shakespeare", label="Text", info="What to learn from.")
     with gr.Group(visible=False) as own_group:
         own_text = gr.Textbox(
+            "",
             label="Your own text",
             info="Some ten thousand characters or more; the last tenth is kept for testing.",
             lines=6,
