@@ -26,20 +26,18 @@ from gpt.checkpoints.listing import holds_checkpoint, place_of
 from gpt.checkpoints.pretrained import PRETRAINED, PretrainedUnavailable, is_pretrained, load_pretrained
 from gpt.checkpoints.push import TARGETS, PushFailed, push_checkpoint
 from gpt.checkpoints.shipped import SHIPPED, corpus_of, findings, training_arguments
-from gpt.checkpoints.train_program import run_training
+from gpt.checkpoints.train_program import add_training_options, run_training
 from gpt.checkpoints.transformers_export import export_checkpoint
 from gpt.checkpoints.upload import open_model
-from gpt.data.corpora import CORPORA, CorpusUnavailable
+from gpt.data.corpora import CorpusUnavailable
 from gpt.data.prepare import TOKENIZERS, prepare_text
 from gpt.data.tokenizer import Tokenizer
 from gpt.experiments.questions import QUESTIONS
 from gpt.generation.sampling import Sampling
 from gpt.generation.stream import opening, stream_text
-from gpt.model.config import POSITIONS, VARIANTS
 from gpt.model.gpt2 import GPT2
 from gpt.terminal import as_program, sentence
-from gpt.training.distributed import PARALLEL, ProcessLost, join, speaks_for_its_machine
-from gpt.training.recipes import DEVICES, PRECISIONS, RECIPES, TrainConfig
+from gpt.training.distributed import ProcessLost, join, speaks_for_its_machine
 from gpt.training.trainer import TrainingDiverged
 
 
@@ -103,84 +101,8 @@ def _subcommand(
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    train = _subcommand(
-        commands, _train, "Train a model and save it as a checkpoint folder; a checkpoint found there is continued."
-    )
-    left = argparse.SUPPRESS  # of what is left out here, `train_program` knows the default
-    train.add_argument("--variant", default=left, help=f"one of {', '.join(VARIANTS)} (default: gpt2)")
-    train.add_argument(
-        "--corpus",
-        default="shakespeare",
-        help=f"one of {', '.join(CORPORA)}, or the path of a UTF-8 text file or of a prepared text, or - for stdin",
-    )
-    train.add_argument("--tokenizer", choices=TOKENIZERS, help="what a token is (default: a character)")
-    train.add_argument("--vocab-size", type=int, default=1024, help="tokens that bpe learns from the text")
-    train.add_argument("--out", required=True, type=Path, help="checkpoint folder to write or continue")
-    train.add_argument(
-        "--from",
-        dest="begins_from",
-        metavar="CHECKPOINT",
-        help="begin from the weights of this checkpoint folder, or its zip file, instead of new ones; the model's "
-        "shape is then the checkpoint's",
-    )
-    train.add_argument("--chart", type=Path, help="also draw the losses into this .png or .svg file")
-    train.add_argument("--recipe", default="fast", choices=RECIPES, help="settings that the options below override")
-    model = train.add_argument_group("the model")
-    for option, kind, meaning, default in (
-        ("--num-layers", int, "blocks", "4"),
-        ("--num-heads", int, "query heads in each", "4"),
-        ("--embed-size", int, "width", "128"),
-        ("--context-length", int, "tokens that it can look back on", "64"),
-        ("--window-size", int, "keys a query may see", "the variant's"),
-        ("--num-kv-heads", int, "key/value heads", "the variant's"),
-        ("--dropout", float, "share of activations dropped in training", "0"),
-    ):
-        model.add_argument(option, type=kind, default=left, help=f"{meaning} (default: {default})")
-    model.add_argument("--positions", choices=POSITIONS, default=left, help="their kind (default: the variant's)")
-    model.add_argument(
-        "--no-causal-mask",
-        dest="causal",
-        action="store_false",
-        default=left,
-        help="take the causal mask away, so that the model sees the future",
-    )
-    training = train.add_argument_group("the training (default: the recipe's)")
-    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    for option, name, kind, meaning in (
-        ("--steps", "max_steps", int, "updates"),
-        ("--batch-size", "batch_size", int, "rows in a batch"),
-        ("--learning-rate", "learning_rate", float, "rate of AdamW"),
-        ("--matrix-learning-rate", "matrix_learning_rate", float, "rate of Muon"),
-        ("--weight-decay", "weight_decay", float, "pull towards zero"),
-        ("--gradient-accumulation-steps", "gradient_accumulation_steps", int, "parts of a batch, to save memory"),
-        ("--eval-interval", "eval_interval", int, "updates between evaluations, each followed by a save"),
-        ("--seed", "seed", int, "of weights, batches and samples"),
-    ):
-        training.add_argument(
-            option, dest=name, type=kind, default=argparse.SUPPRESS, help=f"{meaning} (fast: {defaults[name]})"
-        )
-    training.add_argument("--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help="of linear layers")
-    training.add_argument(
-        "--checkpoint-activations",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="compute each block again in the backward pass, to save memory",
-    )
-    training.add_argument(
-        "--snapshots", type=int, nargs="+", default=(), metavar="STEP", help="steps to keep weights of"
-    )
-    training.add_argument(
-        "--final",
-        action="store_true",
-        help="when done, save in half precision, with the result on the card and without what is needed to continue",
-    )
-    training.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    training.add_argument(
-        "--parallel",
-        choices=PARALLEL,
-        help="how the processes that torchrun has started share the work: each holds the whole model (ddp) or a part "
-        "of it (fsdp) (default: ddp for several processes)",
-    )
+    text = "Train a model and save it as a checkpoint folder; a checkpoint found there is continued."
+    add_training_options(_subcommand(commands, _train, text))
 
 
 def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -5,10 +5,11 @@ Gradio checks the ranges of sliders and the choices of lists; everything else ma
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -16,6 +17,22 @@ from gpt.data.corpora import CorpusUnavailable
 from gpt.model.config import check_number, check_whole_number
 
 _log = logging.getLogger(__name__)
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
+
+
+def with_controls(*names: str) -> Callable[[_Handler], _Handler]:
+    """Say by which names programs give what a handler takes as `*controls`; else Gradio numbers them."""
+
+    def name_them(handler: _Handler) -> _Handler:
+        given = inspect.signature(handler)
+        parameters = list(given.parameters.values())
+        place = next(i for i, one in enumerate(parameters) if one.kind is inspect.Parameter.VAR_POSITIONAL)
+        named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        parameters[place : place + 1] = named
+        handler.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return handler
+
+    return name_them
 
 
 @contextmanager

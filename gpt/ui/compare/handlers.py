@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -25,7 +25,15 @@ from gpt.ui.catalogue import Catalogue, still_there
 from gpt.ui.compare.settings import SamplingSettings
 from gpt.ui.components.text_columns import text_columns_value
 from gpt.ui.pace import PACE
-from gpt.ui.requests import one_sentence, require_flag, require_number, require_text, require_whole, sentence
+from gpt.ui.requests import (
+    one_sentence,
+    require_flag,
+    require_number,
+    require_text,
+    require_whole,
+    sentence,
+    with_controls,
+)
 
 # What needs PyTorch is imported where it is used, because the page is made before PyTorch is loaded.
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ class CompareHandlers:
         self.catalogue = catalogue
         self._writings = itertools.count(1)
 
+    @with_controls(*(field.name for field in fields(SamplingSettings)))
     async def generate(
         self, names: Any, prompt: Any, leave_out: Any, length: Any, second: Any, *sampling: Any
     ) -> AsyncIterator[dict[str, Any]]:

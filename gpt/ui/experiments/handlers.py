@@ -18,7 +18,7 @@ from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
 from gpt.ui.experiments.views import board_of, empty_board
-from gpt.ui.requests import one_sentence, require_choice, require_whole
+from gpt.ui.requests import one_sentence, require_choice, require_whole, with_controls
 from gpt.ui.watches import Watches
 
 MOST_CONTROLS = 3
@@ -48,6 +48,7 @@ class ExperimentHandlers:
         with one_sentence():
             return empty_board(name, setting_of(name, controls)), ""
 
+    @with_controls("first", "second", "third", "seed")
     def ask(self, secret: Any, name: Any, *controls: Any) -> tuple[str, str]:
         """Start or join the experiment that the controls describe.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -20,10 +20,10 @@ from gpt.ui.door.asking import asking
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
 from gpt.ui.naming import clean_name
-from gpt.ui.requests import one_sentence, require_choice, require_text, require_whole, sentence
+from gpt.ui.requests import one_sentence, require_choice, require_text, require_whole, sentence, with_controls
 from gpt.ui.train.form import form_of, names_in_links
 from gpt.ui.train.head_history import HeadHistory
-from gpt.ui.train.settings import MOST_STEPS, TrainSettings
+from gpt.ui.train.settings import MOST_STEPS, SETTINGS, TrainSettings
 from gpt.ui.train.texts import corpus_for
 from gpt.ui.train.views import diagnostics_view, run_chart, run_panel_value, run_sentence, shipped_view
 from gpt.ui.watches import Watches
@@ -51,6 +51,7 @@ class TrainHandlers:
         self._heads = HeadHistory()
         self._presses = itertools.count(1)
 
+    @with_controls(*SETTINGS)
     def train(self, secret: Any, seen: Any, *controls: Any) -> tuple[Any, ...]:
         """Start or join the run that the controls describe.
 
@@ -98,7 +99,7 @@ class TrainHandlers:
             form = form_of(run, self.catalogue, known)
         if form.get("begins_from"):
             form["begins_from"] = self.beginnings(known, form["begins_from"])
-        controls = [form.get(field.name, gr.skip()) for field in fields(TrainSettings)]
+        controls = [form.get(name, gr.skip()) for name in SETTINGS]
         if run is None:
             if not asked and not link.is_move:
                 return (gr.skip(),) * 4 + tuple(controls)  # the page came with them
@@ -237,6 +238,7 @@ class TrainHandlers:
             run = self.runs.again(self._run_in_hand(watched), visitor, address=asking().address)
         return *self._show(run, seen), visitor
 
+    @with_controls(*SETTINGS)
     def branch(self, secret: Any, seen: Any, watched: Any, *controls: Any) -> tuple[Any, ...]:
         """Go on from the run's present state, in a copy, with the training settings that the controls say now."""
         visitor = self.visitors.who(secret)

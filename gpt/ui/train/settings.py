@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from gpt.data.corpora import CORPORA
@@ -139,3 +139,6 @@ class TrainSettings:
         if variant == NO_POSITIONS:
             return replace(adjusted_config("gpt2", vocab_size, **adjusted, **size), positions="none")
         return adjusted_config(variant, vocab_size, **adjusted, **size)
+
+
+SETTINGS = tuple(field.name for field in fields(TrainSettings))  # as programs name them, in the order of the controls

@@ -239,6 +239,7 @@ def _build_controls(most_steps: int, handlers: TrainHandlers, seen: gr.State) ->
     )
     with gr.Group(visible=False) as own_group:
         own_text = gr.Textbox(
+            "",
             label="Your own text",
             info="Give ten thousand characters or more if you can; the last tenth is kept for validation.",
             lines=6,
