@@ -391,8 +391,7 @@ def _buttons(state: str, hands_off: bool) -> list[Any]:
 
     As plain updates, because making a component takes longer than all else that a chart's update takes.
     """
-    goes_on = state in ("paused", "done")
-    is_under_way = state in ("waiting", "running", "paused")
+    goes_on, is_under_way = state in ("paused", "done"), state in ("waiting", "running", "paused")
     return [
         gr.update(interactive=not hands_off),
         gr.update(value="Go on" if goes_on else "Pause", interactive=not hands_off and (goes_on or is_under_way)),
