@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ class AttentionHandlers:
         self.catalogue = catalogue
         self.files = files
         self._looks: OrderedDict[str, Look] = OrderedDict()
+        self._turns = itertools.count()
+        self._latest: OrderedDict[str, int] = OrderedDict()  # of each page: the turn of the look it asked for last
 
     def look(self, name: Any, second: Any, text: Any, looked: Any = None) -> tuple[Any, ...]:
         """Look at a text with one model or two.
@@ -58,6 +61,7 @@ class AttentionHandlers:
     def _look(self, name: Any, second: Any, text: Any, looked: Any) -> tuple[Any, ...]:
         from gpt.ui.attention import views
 
+        turn = self._next_turn(asking().page)
         models = [self.catalogue.get(one) for one in ([name] if second in ("", None) else [name, second])]
         look = views.take_look(models, require_text("the text", text, _LONGEST_SENT))
         if isinstance(looked, list) and looked and looked[0] in self._looks:
@@ -78,7 +82,21 @@ class AttentionHandlers:
             "label": f"As it learned, {look.first.label}",
         }
         with COMPUTING:
-            return views.map_view(look), slider, [key, name, second]
+            view = views.map_view(look)
+        if turn != self._latest.get(look.page, turn):
+            look.is_past = True  # the page has asked for another meanwhile, whose answer may be there already
+            return gr.skip(), gr.skip(), gr.skip()
+        return view, slider, [key, name, second]
+
+    def _next_turn(self, page: str) -> int:
+        """Of a look that begins now: looks take different times, and what was asked last is to be seen last."""
+        turn = next(self._turns)
+        if page:
+            self._latest[page] = turn
+            self._latest.move_to_end(page)
+            while len(self._latest) > MOST_LOOKS:
+                self._latest.popitem(last=False)
+        return turn
 
     def look_at_step(self, looked: Any, chosen: gr.EventData) -> tuple[Any, ...]:
         """The same look at another step of the first model's training."""
@@ -206,6 +224,8 @@ class AttentionHandlers:
     ) -> tuple[Any, ...]:
         """On opening the tab: the models there are now, and the chosen one's attention, or why there is none.
 
+        What is chosen and still there is not sent back: by now the page may have chosen another.
+
         Args:
             seen: the runs that the visitor has watched, and their uploads.
             name: of the model, as `look` takes it.
@@ -221,7 +241,7 @@ class AttentionHandlers:
         there = [known for _, known in choices]
         chosen = name if name in there else (there[0] if there else None)
         also = second if second in there else ""
-        lists = gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=[NO_SECOND, *choices], value=also)
+        lists = _list_of(choices, chosen, name), _list_of([NO_SECOND, *choices], also, second)
         if chosen is None:
             return *lists, gr.skip(), gr.skip(), gr.skip(), None
         try:
@@ -230,6 +250,11 @@ class AttentionHandlers:
             return *lists, *self._look(chosen, also, text, looked), None
         except ValueError as error:
             return *lists, {"empty": sentence(error)}, {"steps": [], "index": 0, "label": ""}, None, None
+
+
+def _list_of(choices: list[tuple[str, str]], value: Any, shown: Any) -> dict[str, Any]:
+    """New choices of a list, and a value only where it is to show another than it does."""
+    return gr.update(choices=choices) if value == shown else gr.update(choices=choices, value=value)
 
 
 def _head_list(what: str, value: Any) -> list[tuple[int, int]]:

@@ -24,6 +24,7 @@ from gpt.runs.scheduler import Runs
 from gpt.ui.attention import handlers, views
 from gpt.ui.attention.handlers import AttentionHandlers, head_in_text
 from gpt.ui.catalogue import Catalogue, at_step
+from gpt.ui.door.asking import answering
 from gpt.ui.door.files import Files
 from gpt.ui.door.visitors import Visitors
 
@@ -389,6 +390,28 @@ def test_a_late_answer_does_not_cover_a_newer_look(attention_tab: AttentionHandl
     assert "rows" in json.loads(attention_tab.measure(second)[0])
 
 
+def test_what_was_asked_last_is_seen_last(
+    attention_tab: AttentionHandlers, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page opens the tab and chooses another model before the first is drawn, whose answer comes last."""
+    takes, later = views.take_look, []
+
+    def choose_another_meanwhile(*asked: Any) -> views.Look:
+        monkeypatch.setattr(views, "take_look", takes)
+        with answering("a page", ""):
+            later.append(attention_tab.look("shipped/gpt2", "", TEXT))
+        return takes(*asked)
+
+    monkeypatch.setattr(views, "take_look", choose_another_meanwhile)
+    with answering("a page", ""):
+        first = attention_tab.opened([], "shipped/sliding-window", "", TEXT)
+    assert all(update.get("__type__") == "update" for update in first), "nothing covers the newer look"
+    assert not any("value" in update for update in first)
+    ((value, _, looked),) = later
+    assert_shows(value, catalogue, "shipped/gpt2", TEXT)
+    assert "rows" in json.loads(attention_tab.measure(looked)[0]), "the newer look is the present one"
+
+
 def test_old_looks_are_forgotten(attention_tab: AttentionHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "MOST_LOOKS", 2)
     _, _, first = attention_tab.look("shipped/gpt2", "", "T")
@@ -410,7 +433,8 @@ def test_opening_shows_the_chosen_model_or_the_first(
     attention_tab: AttentionHandlers, catalogue: Catalogue, chosen: Any, shown: str
 ) -> None:
     update, _, value, _, looked, _ = attention_tab.opened([], chosen, "", TEXT)
-    assert update.value == shown
+    assert update.get("value", chosen) == shown
+    assert ("value" in update) == (chosen != shown), "by now the page may have chosen another"
     assert looked[1] == shown
     assert_shows(value, catalogue, shown, TEXT)
 
@@ -418,13 +442,13 @@ def test_opening_shows_the_chosen_model_or_the_first(
 def test_opening_offers_what_was_trained(attention_tab: AttentionHandlers, finished: Callable[..., Run]) -> None:
     run = finished()
     update, *_ = attention_tab.opened([run.key], "shipped/gpt2", "", TEXT)
-    assert f"run/{run.key}/0" in [name for _, name in update.choices]
-    assert update.value == "shipped/gpt2"
+    assert f"run/{run.key}/0" in [name for _, name in update["choices"]]
+    assert "value" not in update
 
 
 def test_opening_without_models_draws_nothing(tmp_path: Path, runs: Runs, visitors: Visitors, files: Files) -> None:
     update, *_ = AttentionHandlers(Catalogue(tmp_path, runs, visitors), files).opened([], None, "", TEXT)
-    assert update.choices == []
+    assert update["choices"] == []
 
 
 def test_a_text_that_does_not_fit_does_not_hide_what_was_trained(
@@ -435,7 +459,7 @@ def test_a_text_that_does_not_fit_does_not_hide_what_was_trained(
     update, _, value, _, looked, _ = attention_tab.opened([run.key], "shipped/gpt2", "", "o" * (CONTEXT + 1))
     assert "at most" in value["empty"]
     assert all("empty" in below for below in attention_tab.measure(looked))
-    assert f"run/{run.key}/0" in [name for _, name in update.choices]
+    assert f"run/{run.key}/0" in [name for _, name in update["choices"]]
 
 
 def test_a_link_opens_a_model_as_it_was_at_a_step(attention_tab: AttentionHandlers) -> None:
