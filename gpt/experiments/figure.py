@@ -65,7 +65,7 @@ def _draw(axes: Axes, chart: Chart) -> None:
 def _draw_curve(axes: Axes, chart: Chart, curve: Curve, others_before: int) -> None:
     known = curve.variant if curve.variant in VARIANT_COLOURS else "other"
     dash = OTHER_DASHES[others_before % len(OTHER_DASHES)] if known == "other" else variant_dash(known)
-    errors = [error if math.isfinite(error) else 0.0 for error in curve.error] or None
+    errors = _error_bars(chart, curve)
     looks: dict[str, Any] = {"color": VARIANT_COLOURS[known][0], "label": drawable(curve.label), "markersize": 3}
     marker = _MARKERS[others_before % len(_MARKERS)]
     if chart.rows:
@@ -74,6 +74,18 @@ def _draw_curve(axes: Axes, chart: Chart, curve: Curve, others_before: int) -> N
         line = (0, dash) if dash else "solid"
         shown = marker if len(curve.x) <= 40 else None
         axes.errorbar(curve.x, curve.y, yerr=errors, linestyle=line, marker=shown, capsize=2, **looks)
+
+
+def _error_bars(chart: Chart, curve: Curve) -> list[list[float]] | None:
+    """How far the bars go down and up: not beyond what y can be."""
+    if not curve.error:
+        return None
+    low, high = chart.y_limits or (-math.inf, math.inf)
+    errors = [error if math.isfinite(error) else 0.0 for error in curve.error]
+    return [
+        [max(0.0, min(error, y - low)) for y, error in zip(curve.y, errors, strict=True)],
+        [max(0.0, min(error, high - y)) for y, error in zip(curve.y, errors, strict=True)],
+    ]
 
 
 def _name_axes(axes: Axes, chart: Chart) -> None:
@@ -93,4 +105,8 @@ def _name_axes(axes: Axes, chart: Chart) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no length of two and a half
     if chart.y_range:
         low, high = axes.get_ylim()
-        axes.set_ylim(min(low, chart.y_range[0]), max(high, chart.y_range[1]))
+        low, high = min(low, chart.y_range[0]), max(high, chart.y_range[1])
+        if chart.y_limits and chart.x_marks:
+            axes.set_yticks([tick for tick in axes.get_yticks() if chart.y_limits[0] <= tick <= chart.y_limits[1]])
+            high = max(high, 1.2 * chart.y_limits[1])  # room for the names of the marks, where no share can be
+        axes.set_ylim(low, high)

@@ -268,6 +268,7 @@ def _heads_chart(setup: Setup, traces: dict[str, list[_Trace]]) -> Chart:
         "weight on what followed last time",
         tuple(curves),
         y_range=(0.0, 1.0),
+        y_limits=(0.0, 1.0),
     )
 
 

@@ -255,7 +255,8 @@ def _found_chart(setup: Setup, by_distance: dict[str, list[Measure]]) -> Chart:
         "distance d (tokens)",
         "share of values found",
         (*curves, chance),
-        y_range=(0.0, 1.2),  # room for the names of the marks
+        y_range=(0.0, 1.0),
+        y_limits=(0.0, 1.0),
         x_marks=tuple((float(at), what) for at, what in marks if at <= setup.longest),
     )
 

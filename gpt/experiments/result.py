@@ -88,6 +88,7 @@ class Chart:
         curves: with distinct labels.
         x_scale, y_scale: "linear" or "log".
         y_range: the lowest and highest y that the axis shows at least; None follows the curves.
+        y_limits: the lowest and highest that y can be, such as 0 and 1 of a share: error bars end there.
         x_marks, y_marks: (where, what) of lines to compare with, upright and level.
         rows: where the x of the curves are not numbers: the names of 0, 1, 2, ..., which stand below each other, with
             y drawn as a dot to the right; empty for numbers.
@@ -100,6 +101,7 @@ class Chart:
     x_scale: str = "linear"
     y_scale: str = "linear"
     y_range: tuple[float, float] | None = None
+    y_limits: tuple[float, float] | None = None
     x_marks: tuple[tuple[float, str], ...] = ()
     y_marks: tuple[tuple[float, str], ...] = ()
     rows: tuple[str, ...] = ()
@@ -230,7 +232,8 @@ def _chart(fields: Mapping[str, Any]) -> Chart:
     for key in ("x_marks", "y_marks"):
         said[key] = tuple((at, what) for at, what in said[key])
     said["curves"] = tuple(_curve(curve) for curve in said["curves"])
-    said["y_range"] = said["y_range"] and tuple(said["y_range"])
+    for key in ("y_range", "y_limits"):
+        said[key] = tuple(said[key]) if said.get(key) else None
     said["rows"] = tuple(said["rows"])
     return Chart(**said)
 

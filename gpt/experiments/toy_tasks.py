@@ -290,6 +290,7 @@ def _charts(setup: Setup, by_step: Sequence[Curve], by_length: Sequence[Curve]) 
         "share of answers that are right",
         tuple(by_step),
         y_range=(0.0, 1.0),
+        y_limits=(0.0, 1.0),
         y_marks=((ENOUGH, f"{100 * ENOUGH:.0f} %"),),
     )
     afterwards = Chart(
@@ -298,6 +299,7 @@ def _charts(setup: Setup, by_step: Sequence[Curve], by_length: Sequence[Curve]) 
         "share of answers that are right",
         tuple(by_length),
         y_range=(0.0, 1.0),
+        y_limits=(0.0, 1.0),
         x_marks=((setup.longest + 0.5, "longer than learned from"),),
     )
     return while_learning, afterwards

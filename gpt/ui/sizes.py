@@ -7,7 +7,6 @@ SIZES = {
 }
 TINY, SMALL = list(SIZES)[:2]
 
-TRAINED_WINDOW, LARGEST_TRAINED_WINDOW = 8, 64  # where the slider of the Train tab stands, and where it ends
-TIMED_WINDOW = 64  # where the slider of the Cost tab stands
+TRAINED_WINDOW, LARGEST_TRAINED_WINDOW = 8, 64  # where the sliders of windows stand, and where that of Train ends
 TRAINED_CONTEXT, TRAINED_CONTEXTS = 64, (32, 64, 128, 256)  # of the models that the Train tab makes
-COUNTED_CONTEXT, COUNTED_CONTEXTS = 256, (64, 256, 1024, 4096)  # of those whose parts the Cost tab counts
+COUNTED_CONTEXTS = (64, 256, 1024, 4096)  # of those whose parts the Cost tab counts: at first, Train's

@@ -23,6 +23,7 @@
     const answer = await plainFetch(input, init);
     if (answer.ok) {
       const { event_id: event } = await answer.clone().json();
+      window.gptLabMessages?.asked(event, init?.body);
       if (!answeredEarly.delete(event)) unanswered.add(event);
     }
     return answer;
@@ -71,10 +72,12 @@
       text = events.pop();
       for (const event of events) {
         const message = event.replace(/^data: /, '');
-        const { msg, event_id: id } = JSON.parse(message);
+        const parsed = JSON.parse(message);
+        const { msg, event_id: id } = parsed;
         if (msg === 'close_stream') return;
         if (msg === 'process_completed' && !unanswered.delete(id)) answeredEarly.add(id);
-        pass(message);
+        const heard = window.gptLabMessages?.hear(parsed) ?? parsed;
+        pass(heard === parsed ? message : JSON.stringify(heard));
       }
     }
   }

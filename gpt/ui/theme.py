@@ -43,12 +43,13 @@ def variant_style(variant: str, others_before: int = 0) -> dict[str, str]:
 
 
 def stylesheet() -> str:
-    """The page's CSS: the variables of both modes, then `style.css`, then the variants' colours beside their names."""
+    """The page's CSS: the variables of both modes, the two files, and the variants' colours beside their names."""
     colours = _PALETTE | {f"variant-{name}": pair for name, pair in VARIANT_COLOURS.items()}
     light = "".join(f"--{name}: {pair[0]};" for name, pair in colours.items())
     dark = "".join(f"--{name}: {pair[1]};" for name, pair in colours.items())
     shared = f"--monospace: {_MONOSPACE}; --sans: {_SANS};"
-    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+    files = (Path(__file__).with_name(name) for name in ("style.css", "page_parts.css"))
+    style = "\n".join(path.read_text(encoding="utf-8") for path in files)
     chips = "".join(
         f".variants label:nth-of-type({place}) {{--chip: {variant_style(name)['colour']};}}\n"
         for place, name in enumerate(VARIANTS, start=1)

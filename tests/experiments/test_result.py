@@ -15,7 +15,7 @@ from gpt.experiments.questions import QUESTIONS
 from gpt.experiments.result import Chart, Curve, Measure, Progress, Result, is_above, mean_of, one_line
 
 CURVE = Curve("gpt2", (1.0, 2.0), (0.5, math.nan), (0.1, math.nan), "gpt2")
-CHART = Chart("A chart", "x", "y", (CURVE,), x_marks=((1.5, "here"),), y_range=(0.0, 1.0))
+CHART = Chart("A chart", "x", "y", (CURVE,), x_marks=((1.5, "here"),), y_range=(0.0, 1.0), y_limits=(0.0, 1.0))
 ROWS = Chart(
     "Rows", "", "y", (Curve("one", (0.0, 1.0), (3.0, 4.0)),), rows=("first", "second"), y_marks=((3.5, "half"),)
 )

@@ -16,6 +16,7 @@ from gpt.ui.components.head_numbers import head_numbers
 from gpt.ui.components.head_table import head_table
 from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.receptive_field import receptive_field
+from gpt.ui.components.section_links import section_links
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.door.files import Files
 from gpt.ui.layout import section
@@ -50,39 +51,48 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     with_window = next((name for _, name in choices if name.endswith("sliding-window")), None)
     looked = gr.State(None)
     asked_step = gr.State(None)  # by a link
-    with gr.Row(elem_classes="strip"):
-        name = gr.Dropdown(
-            choices,
-            value=with_window,
-            label="Model",
-            info="Those you train appear here.",
-            allow_custom_value=True,  # programs name models that this page's list does not have yet
-            scale=2,
-            min_width=200,
-        )
-        second = gr.Dropdown(
-            [NO_SECOND, *choices],
-            value="",
-            label="Beside it",
-            info="A second model, and the difference.",
-            allow_custom_value=True,
-            scale=2,
-            min_width=200,
-        )
-        text = gr.Textbox(
-            _EXAMPLE,
-            label="Text",
-            info=f"Not longer than the model's context, and at most {LONGEST_LOOK} characters.",
-            lines=2,
-            max_lines=4,
-            max_length=4 * LONGEST_LOOK,
-            elem_classes="monospace",
-            scale=5,
-            min_width=240,
-        )
-        look = gr.Button("Look", variant="primary", scale=0, min_width=96)
-    slider = step_slider({"steps": [], "index": 0, "label": ""}, elem_id="step-slider")
-    drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map")
+    section_links(
+        [
+            ("Model", "attention-model"),
+            ("Map", "attention-map"),
+            ("Heads", "head-table"),
+            ("Ablate", "ablation"),
+            ("Reach", "receptive-field"),
+            ("Numbers", "attention-numbers"),
+            ("Take home", "attention-files"),
+        ],
+        elem_id="attention-links",
+    )
+    with gr.Row(elem_classes="workbench"):
+        with gr.Column(elem_classes="controls", elem_id="attention-model"):
+            name = gr.Dropdown(
+                choices,
+                value=with_window,
+                label="Model",
+                info="Those you train appear here.",
+                allow_custom_value=True,  # programs name models that this page's list does not have yet
+                elem_classes="phone-3",
+            )
+            second = gr.Dropdown(
+                [NO_SECOND, *choices],
+                value="",
+                label="Beside it",
+                info="A second model, and the difference.",
+                allow_custom_value=True,
+                elem_classes="phone-3",
+            )
+            text = gr.Textbox(
+                _EXAMPLE,
+                label="Text",
+                info=f"Not longer than the model's context, and at most {LONGEST_LOOK} characters.",
+                lines=3,
+                max_lines=5,
+                elem_classes=["monospace", "phone-3"],
+            )
+            look = gr.Button("Look", variant="primary", elem_classes="phone-3")
+            slider = step_slider({"steps": [], "index": 0, "label": ""}, elem_id="step-slider", elem_classes="phone-2")
+        with gr.Column(elem_classes="picture"):
+            drawing = attention_map({"empty": _EMPTY}, elem_id="attention-map", elem_classes="phone-1")
     section("What each head does", "In the first model, measured on this text; press a row to see its map.")
     table = head_table(EMPTY_BELOW, elem_id="head-table")
     section(
@@ -97,12 +107,17 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
         "In the first model: the masks show what can reach it, the gradient how strongly it does.",
     )
     reach = receptive_field(EMPTY_BELOW, elem_id="receptive-field")
-    with gr.Accordion("One head in numbers", open=False):
+    with gr.Accordion("One head in numbers", open=False, elem_id="attention-numbers"):
         numbers = head_numbers(EMPTY_BELOW, elem_id="head-numbers")
-    with gr.Accordion("Take home", open=False, elem_classes="take-home"):
+    with gr.Accordion("Take home", open=False, elem_classes="take-home", elem_id="attention-files"):
         chosen_head = gr.Textbox("0,0", visible=False)
         export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
-        pictures = gr.File(label="The large map, all heads, the weights", file_count="multiple", interactive=False)
+        pictures = gr.File(
+            label="The large map, all heads, the weights",
+            file_count="multiple",
+            interactive=False,
+            elem_classes="downloads",
+        )
 
     quiet: dict[str, Any] = {"show_progress": "hidden", **PROBES}
     private: dict[str, Any] = {**quiet, "api_visibility": "private"}

@@ -98,7 +98,6 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
                     info="What the models continue.",
                     lines=1,
                     max_lines=6,
-                    max_length=LONGEST_PROMPT,
                     elem_classes="monospace",
                 )
                 with gr.Row(elem_classes=["buttons", "narrow"]):

@@ -29,6 +29,7 @@ class Column:
         self.tokens = 0
         self.seconds = 0.0
         self.first_seconds: float | None = None
+        self.is_done = False
         self._tokens: EngineStream | None = None
         self._pieces: Iterator[str] = iter(())
         try:
@@ -36,7 +37,7 @@ class Column:
             self._tokens = ready.engine.stream(ids, max_new_tokens=length, **asdict(sampling))
             self._pieces = ready.tokenizer.decode_stream(self._tokens)
         except (ValueError, GenerationFailed) as error:  # of this model alone: the others write on
-            self.note = sentence(error)
+            self.note, self.is_done = sentence(error), True
 
     def write_one(self) -> bool:
         """Add a token; returns whether there was one to add."""
@@ -46,6 +47,7 @@ class Column:
         except GenerationFailed as error:  # of this model alone, too
             self.note, piece = sentence(error), None
         if piece is None:
+            self.is_done = True
             return False
         self.seconds += time.perf_counter() - started
         if self.first_seconds is None:
@@ -73,6 +75,7 @@ class Column:
             "prompt": self.prompt,
             "text": self.text,
             "facts": facts,
+            "is_done": self.is_done,
         }
 
 

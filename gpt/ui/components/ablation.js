@@ -5,10 +5,11 @@ const root = element.querySelector(".ablation");
 const HOW_TO =
   "Press a head to ablate it: its output is replaced with zero. Press it again to restore it; point at one to read " +
   "what it costs.";
-const STRONGEST_TINT = 40; // percent of the variant's colour that the words on it still stand out from
+const RAMP_STOPS = 12; // of the legend
 
 // `ablated` holds the names of the switches pressed, "head 0 2" or "kv 0 1"; `asked` is when the last press was sent.
 const state = { value: null, ablated: new Set(), asked: 0, pointed: null };
+let ramp = null; // of the variant's colour; page and model change it
 let switches = new Map(); // name -> { name, kind, layer, index, button, cost }
 let rows = []; // the switches row by row, for the arrow keys
 const wait = makeWait(takeBack);
@@ -143,7 +144,7 @@ function buildGrid({ layers, heads, kv_heads }) {
 }
 
 function largestCost() {
-  return Math.max(0, ...[...switches.values()].filter((one) => kindOf(one) === "costs").map(costOf));
+  return Math.max(0, ...[...switches.values()].map((one) => costOf(one) ?? 0));
 }
 
 // A head whose key/value head is ablated reads only zeros: its output is zero, whatever its own switch says.
@@ -151,11 +152,23 @@ function readsZeros({ kind, layer, index }) {
   return kind === "head" && state.ablated.has(`kv ${layer} ${groupOf(index)}`);
 }
 
+function readRamp() {
+  const named = variableOf(root);
+  ramp = lightnessRamp(...["panel", "variant", "ink"].map((name) => channels(named(name))));
+}
+
+// The fill says how large a rise is, whether it is certain or not; the frame, that it is certain.
+function fillOf(cost, largest) {
+  const fill = cost > 0 ? ramp.at(Math.sqrt(cost / largest)) : "";
+  return { fill, onFill: fill && ramp.wordsOn(fill) };
+}
+
 function paintSwitch(one, largest) {
   const [cost, error, kind] = [costOf(one), errorOf(one), kindOf(one)];
-  const tint = kind === "costs" ? STRONGEST_TINT * Math.sqrt(cost / largest) : 0;
-  one.button.className = `${one.kind} ${kind}${readsZeros(one) ? " zeros" : ""}`;
-  one.button.style.setProperty("--tint", `${tint.toFixed(1)}%`);
+  const { fill, onFill } = fillOf(cost, largest);
+  one.button.className = `${one.kind} ${kind}${readsZeros(one) ? " zeros" : ""}${fill ? " filled" : ""}`;
+  one.button.style.setProperty("--fill", fill);
+  one.button.style.setProperty("--words", onFill);
   one.cost.textContent = cost === null ? "–" : signedNumber(cost, Math.min(3, decimalsAllowedBy(error)));
   one.button.setAttribute("aria-pressed", state.ablated.has(one.name));
   const words = cost === null ? "not measured" : withError(cost, error, signedNumber);
@@ -165,7 +178,9 @@ function paintSwitch(one, largest) {
 function paintRamp(largest) {
   const decimals = largest < 0.1 ? 3 : 2;
   const ticks = [0, 0.25, 1].map((share) => signedNumber(share * largest, share ? decimals : 0));
-  makeRamp(legend, "the loss rises, nats per token, square-root scale", ticks);
+  const scale = makeRamp(legend, "the loss rises, nats per token, square-root scale", ticks);
+  const stops = Array.from({ length: RAMP_STOPS }, (_, i) => ramp.at(i / (RAMP_STOPS - 1)));
+  scale.querySelector(".ramp-bar").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
 }
 
 function paintLegend(largest) {
@@ -174,7 +189,8 @@ function paintLegend(largest) {
   const items = make(legend, "div", "legend-items");
   const isPartial = [...switches.values()].some((one) => kindOf(one) === "unmeasured");
   for (const [kind, sample, words] of [
-    ["noise", "+0.00", "within the noise: at most 2 standard errors"],
+    ["costs", "+0.10", "framed: more than 2 standard errors"],
+    ["noise", "+0.10", "no frame: within the noise"],
     ["helps", "−0.01", "the loss falls without it"],
     ["sample-ablated", "+0.02", "ablated"],
     ...(isPartial ? [["noise", "–", "not measured"]] : []),
@@ -256,8 +272,10 @@ function isLate(value) {
 }
 
 function paint() {
+  readRamp();
   const largest = largestCost();
   for (const one of switches.values()) paintSwitch(one, largest);
+  paintLegend(largest);
   lossLine.textContent = lossInWords();
   restoreAll.disabled = !state.ablated.size;
   letGo();
@@ -273,9 +291,9 @@ function show(value) {
   if (!hasSameGrid) buildGrid(value);
   if (!late) settle(value);
   paint();
-  paintLegend(largestCost());
 }
 
+whenColoursChange(() => state.value && paint());
 grid.addEventListener("pointerover", (event) => point(switchUnder(event)));
 grid.addEventListener("pointerleave", letGo);
 grid.addEventListener("focusin", (event) => point(switchUnder(event)));

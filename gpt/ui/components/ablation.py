@@ -36,7 +36,7 @@ def ablation(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     return drawn_component(
         "ablation",
         value,
-        shared=("parts", "values", "numbers", "keys", "waiting", "legends", "switches", "names"),
+        shared=("parts", "values", "numbers", "keys", "waiting", "colours", "ramps", "legends", "switches", "names"),
         **options,
     )
 

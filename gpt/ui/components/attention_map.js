@@ -23,6 +23,7 @@ let readings = []; // for each query that is shown, a strip of text for each mod
 let colours = null;
 let edition = 0; // counts what changes the look of all strips
 let paintedWidth = 0;
+let paintedHeight = 0; // of the window, which the maps fit
 let arrivals = 0;
 
 // ---- colours: read from the page, again whenever it turns dark or light ----
@@ -204,6 +205,7 @@ function paintHeads(changed) {
 // After a new value or width, or a change of scale or mode.
 function paintAll() {
   paintedWidth = views.length ? root.clientWidth : 0;
+  paintedHeight = innerHeight;
   if (paintedWidth) {
     readColours();
     views.forEach(drawThumbnails);
@@ -340,13 +342,17 @@ document.addEventListener("gpt-lab:choose-head", ({ detail }) => {
   const isThere = !stage.inert && views.length && hasHead(views[0].picture, detail?.layer, detail?.head);
   if (!isThere) return;
   paintHeads(setHead(views[0], detail));
-  root.scrollIntoView({ block: "start" }); // it was chosen in a table below
+  element.scrollIntoView({ block: "start" }); // it was chosen in a table below
 });
 document.addEventListener("gpt-lab:which", ({ detail }) => {
   if (stage.inert || !views.length) return;
   Object.assign(detail, views[0].chosen, { position: state.held.at(-1) ?? firstQuery() });
 });
 new ResizeObserver(() => root.clientWidth !== paintedWidth && paintAll()).observe(root);
+addEventListener("resize", () => {
+  const isBar = Math.abs(innerHeight - paintedHeight) < 100; // a phone's address bar comes and goes
+  if (root.clientWidth && !isBar) paintAll();
+});
 whenColoursChange(paintAll);
 watch("value", receive);
 receive();

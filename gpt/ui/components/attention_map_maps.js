@@ -2,7 +2,9 @@
 // pixel for each cell; `mask` has what is forbidden, and the axes; `crosshair` has what is chosen. The map of the
 // difference has two models, each other one has one.
 
-const LARGEST_MAP = 512;
+const LARGEST_MAP = 800;
+const SMALLEST_MAP = 240; // where the window is lower than that, it is scrolled
+const BARS_ABOVE = 96; // pixels: the links to the parts, and the map's own title
 const LARGEST_CELL = 128;
 const MARGIN = { left: 52, right: 4, top: 4, bottom: 36, bottomUnderWords: 52 };
 const SMALLEST_LETTER_CELL = 8;
@@ -25,9 +27,18 @@ function rulesOf({ models }) {
   return models.map(({ picture }) => picture);
 }
 
+// How high a map may be so that all of it is seen at once: where it stands at the top of the page, without scrolling.
+function roomBelow(map) {
+  const top = Math.round(map.frame.getBoundingClientRect().top + scrollY);
+  const under = innerHeight - MARGIN.top - MARGIN.bottomUnderWords;
+  const atOnce = under - top;
+  return Math.max(SMALLEST_MAP, atOnce >= SMALLEST_MAP ? atOnce : under - BARS_ABOVE);
+}
+
 function placeMap(map) {
   const { length } = views[0].picture;
-  const room = Math.min(LARGEST_MAP, map.frame.clientWidth - MARGIN.left - MARGIN.right, LARGEST_CELL * length);
+  const across = map.frame.clientWidth - MARGIN.left - MARGIN.right;
+  const room = Math.min(LARGEST_MAP, across, roomBelow(map), LARGEST_CELL * length);
   const whole = (Math.floor((room * devicePixelRatio) / length) * length) / devicePixelRatio;
   const size = whole > 0.85 * room ? whole : Math.max(room, 1); // whole pixels where that costs little
   const cell = size / length;

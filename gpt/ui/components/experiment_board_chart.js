@@ -62,17 +62,25 @@ function scaleBy(scale, { from, to }, start, end) {
   return (scale === "log" ? logScale : linearScale)(from, to, start, end);
 }
 
-function heightsOf({ curves }) {
-  return curves.flatMap(({ y, error }) => y.flatMap((number, i) => {
-    const spread = isKnown(number) && isKnown(error[i]) ? error[i] : 0;
-    return isKnown(number) ? [number - spread, number + spread] : [];
-  }));
+// Where an error bar ends: a share is never less than 0 nor more than 1, however uncertain it is.
+function errorEnds({ y_limits: limits }, number, error) {
+  const spread = isKnown(error) ? error : 0;
+  const ends = [number - spread, number + spread];
+  return limits ? ends.map((end) => between(end, ...limits)) : ends;
+}
+
+function heightsOf(chart) {
+  return chart.curves.flatMap(({ y, error }) =>
+    y.flatMap((number, i) => (isKnown(number) ? errorEnds(chart, number, error[i]) : [])),
+  );
 }
 
 // ---- lines over numbers ----
 
+const NAME_OF_MARK = 16; // px, the height of a line of its words
+
 function planLines(chart, size, extra = []) {
-  const area = { left: 52, top: 22, bottom: size.height - 44, right: size.width - 16 };
+  const area = { left: 52, top: 22 + NAME_OF_MARK * chart.x_marks.length, bottom: size.height - 44, right: size.width - 16 };
   const heights = [...heightsOf(chart), ...chart.y_marks.map(([at]) => at), ...extra];
   const places = [...chart.curves.flatMap(({ x }) => x), ...chart.x_marks.map(([at]) => at)];
   const xs = chart.x_range
@@ -100,11 +108,12 @@ function axesOfLines(chart, frame) {
 }
 
 function marksOfLines(chart, frame) {
+  // Their names stand above the curves, one above the other.
   const upright = chart.x_marks.flatMap(([at, words], i) => {
-    const x = frame.x(at);
+    const [x, y] = [frame.x(at), frame.top - NAME_OF_MARK * (chart.x_marks.length - i) + 6];
     const isRight = x > (frame.left + frame.right) / 2;
-    const place = { class: isRight ? "mark-words end" : "mark-words", x: x + (isRight ? -5 : 5), y: frame.top + 2 + 16 * (i % 3) };
-    return [shape("line", { class: "mark", x1: x, x2: x, y1: frame.top, y2: frame.bottom }), shape("text", place, words)];
+    const place = { class: isRight ? "mark-words end" : "mark-words", x: x + (isRight ? -5 : 5), y };
+    return [shape("line", { class: "mark", x1: x, x2: x, y1: y - 10, y2: frame.bottom }), shape("text", place, words)];
   });
   const level = chart.y_marks.flatMap(([at, words]) => {
     const y = frame.y(at);
@@ -127,14 +136,15 @@ function pathThrough(points, frame) {
   }).join("");
 }
 
-function curveParts(curve, frame) {
+function curveParts(chart, curve, frame) {
   const points = curve.x.map((x, i) => [x, curve.y[i]]);
   const parts = [shape("path", { class: "curve", d: pathThrough(points, frame), "stroke-dasharray": curve.dash || "none" })];
   curve.x.forEach((at, i) => {
     if (!isKnown(curve.y[i])) return;
     const [x, y] = [frame.x(at), frame.y(curve.y[i])];
     if (isKnown(curve.error[i])) {
-      const [top, bottom] = [frame.y(curve.y[i] + curve.error[i]), frame.y(Math.max(curve.y[i] - curve.error[i], frame.ys.from))];
+      const [low, high] = errorEnds(chart, curve.y[i], curve.error[i]);
+      const [top, bottom] = [frame.y(high), frame.y(Math.max(low, frame.ys.from))];
       const cap = curve.x.length <= MOST_DOTS ? CAP : 0;
       parts.push(shape("path", { class: "error-bar", d: `M${x} ${top}V${bottom}M${x - cap} ${top}h${2 * cap}M${x - cap} ${bottom}h${2 * cap}` }));
     }
@@ -169,7 +179,7 @@ function drawRows(chart, size, picture) {
     const [at, middle, error] = [x(curve.y[i]), y(row), curve.error[i]];
     const parts = [];
     if (isKnown(error)) {
-      const [low, high] = [x(Math.max(curve.y[i] - error, xs.from)), x(curve.y[i] + error)];
+      const [low, high] = errorEnds(chart, curve.y[i], error).map((end) => x(Math.max(end, xs.from)));
       parts.push(shape("path", { class: "error-bar", d: `M${low} ${middle}H${high}M${low} ${middle - CAP}v${2 * CAP}M${high} ${middle - CAP}v${2 * CAP}` }));
     }
     parts.push(markerPath(markerOf(curve), at, middle));
@@ -254,7 +264,7 @@ function makeChart(parent, chart, prediction = null) {
       return;
     }
     plan = planLines(chart, size, (prediction ?? []).map(([, y]) => y));
-    const parts = [...axesOfLines(chart, plan), ...marksOfLines(chart, plan), ...chart.curves.map((curve) => curveParts(curve, plan))];
+    const parts = [...axesOfLines(chart, plan), ...marksOfLines(chart, plan), ...chart.curves.map((curve) => curveParts(chart, curve, plan))];
     if (prediction) parts.push(shape("path", { class: "predicted", d: pathThrough(prediction, plan) }));
     picture.replaceChildren(...parts, shape("g", { class: "cursor" }));
     drawCursor();

@@ -10,17 +10,20 @@ function makeColumn() {
   const swatch = dashSwatch();
   heading.append(swatch);
   const label = make(heading, "span", "label");
+  make(heading, "span", "pen", "writing…").setAttribute("aria-hidden", "true"); // the status says it
   const note = make(column, "p", "note");
   const paper = make(column, "div", "paper");
   paper.tabIndex = 0; // so that a long text can be scrolled with the keyboard
   paper.setAttribute("role", "group");
   const prompt = make(paper, "span", "prompt");
   const text = make(paper, "span", "text");
+  signMore(paper);
   const facts = make(column, "dl", "facts");
   return { column, swatch, label, note, paper, prompt, text, facts };
 }
 
 function fillColumn(parts, data) {
+  parts.column.classList.toggle("done", Boolean(data.is_done));
   parts.column.style.setProperty("--variant", data.colour);
   parts.swatch.firstChild.setAttribute("stroke-dasharray", data.dash || "none");
   setText(parts.label, data.label);
@@ -131,6 +134,7 @@ function draw() {
   const value = props.value || { columns: [], empty: "" };
   takeAway.hidden = value.columns.length === 0;
   drawProgress(value);
+  root.classList.toggle("many", value.columns.length > 2);
   if (value.columns.length === 0) {
     columns = [];
     root.replaceChildren(node("p", "empty", value.empty));

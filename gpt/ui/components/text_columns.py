@@ -14,7 +14,7 @@ def text_columns(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML
     When the document gets `gpt-lab:stop-writing`, the columns say that the writing which they show was stopped.
     """
     return drawn_component(
-        "text_columns", value, shared=("parts", "dashes", "switches", "cards", "take_away"), **options
+        "text_columns", value, shared=("parts", "dashes", "switches", "cards", "more", "take_away"), **options
     )
 
 
@@ -25,7 +25,7 @@ def text_columns_value(
 
     Args:
         columns: each with "label", "note" (a few words under it), "colour", "dash", "prompt", "text" (written so
-            far) and "facts", a list of [name, value] in words.
+            far) and "facts", a list of [name, value] in words; "is_done" once a column has no more to write.
         empty: said where there are no columns.
         status: whether the texts are being written, or are done, in a sentence that seldom changes.
         writing: while they are being written, a number that no other writing has; 0 afterwards.

@@ -15,7 +15,7 @@ from gpt.ui.cost.handlers import CostHandlers
 from gpt.ui.cost.settings import CHOSEN_MODELS, HEADS, LONGEST, PASSES, WIDTH
 from gpt.ui.layout import section
 from gpt.ui.requests import leave_checks_to_handlers
-from gpt.ui.sizes import COUNTED_CONTEXT, COUNTED_CONTEXTS, SIZES, SMALL, TIMED_WINDOW
+from gpt.ui.sizes import COUNTED_CONTEXTS, SIZES, SMALL, TRAINED_CONTEXT, TRAINED_WINDOW
 from gpt.ui.turns import MEASURING, PRESSES
 
 _EMPTY_PARTS = '{"blocks": [], "empty": "Choose a size: what each part of a model costs will appear here."}'
@@ -43,10 +43,10 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.C
             window_size = gr.Slider(
                 1,
                 LARGEST_TIMED_WINDOW,
-                value=TIMED_WINDOW,
+                value=TRAINED_WINDOW,
                 step=1,
                 label="Window",
-                info="How many keys a query may see, itself included.",
+                info="How many keys a query may see, itself included; the shipped model has 32.",
             )
             passes = gr.Radio(
                 list(PASSES),
@@ -96,9 +96,9 @@ def build_cost_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> links.C
         )
         context_length = gr.Dropdown(
             [(f"{length:,}", length) for length in COUNTED_CONTEXTS],
-            value=COUNTED_CONTEXT,
+            value=TRAINED_CONTEXT,
             label="Context",
-            info="In tokens, for the variants; the text counted fills it.",
+            info="In tokens, for the variants, at first that of Train; the text counted fills it.",
             scale=1,
             min_width=200,
         )

@@ -188,7 +188,44 @@ class AttentionTiming:
             f"{doubled[1]}; ± is half the distance between the quartiles.",
             f"Computed: by the same fit, the multiplications and additions grow as "
             f"T^{{{flops[0]}}} and as T^{{{flops[1]}}}.",
+            *self._why_they_differ(both),
         ]
+
+    def _why_they_differ(self, lengths: Sequence[int]) -> list[str]:
+        """Why time and arithmetic grow differently, where they do by more than two standard errors of the fit.
+
+        If every multiplication took as long as every other, both would grow alike; so what is compared is how many
+        are done in a millisecond at the two ends.
+        """
+        said = []
+        for window_size, name in zip(self.settings.windows, self.settings.names(), strict=True):
+            medians = self._medians(lengths, window_size)
+            flops = [self.settings.flops(length, window_size) for length in lengths]
+            measured, error = fitted_exponent(lengths, medians)
+            computed, _ = fitted_exponent(lengths, flops)
+            if abs(measured - computed) <= 2 * error:
+                continue
+            first, last = (flops[end] / 1e6 / medians[end] for end in (0, -1))
+            if (measured < computed) != (first < last):
+                continue  # neither end explains it
+            ends = (
+                f"this machine did {first:,.1f} MFLOP a millisecond at T = {lengths[0]:,} and {last:,.1f} at "
+                f"T = {lengths[-1]:,}"
+            )
+            before = _local_exponent(lengths, medians), _local_exponent(lengths, flops)
+            longest = (
+                f" Between the two longest texts alone, time grows as T^{{{before[0]:.2f}}} and the arithmetic as "
+                f"T^{{{before[1]:.2f}}}."
+            )
+            why = (
+                "a call costs something however short its text, and short products keep the machine less busy, so "
+                "short texts take more time than their arithmetic says and the line is less steep"
+                if first < last
+                else "the longer the text, the more of the time goes to what the formula does not count, such as "
+                "moving the T × T weights to memory and back, so the line is steeper"
+            )
+            said.append(f"Why they differ, {name}: {ends}; {why}.{longest}")
+        return said
 
     def _status(self) -> str:
         done = self._all - len(self._left)
@@ -254,6 +291,11 @@ def _ratio(values: Sequence[float], others: Sequence[float]) -> tuple[float, flo
     """Of the medians, and how far it is uncertain by both spreads."""
     ratio = statistics.median(values) / statistics.median(others)
     return ratio, ratio * math.hypot(spread(values), spread(others))
+
+
+def _local_exponent(lengths: Sequence[int], values: Sequence[float]) -> float:
+    """Of the growth between the last two lengths."""
+    return math.log(values[-1] / values[-2]) / math.log(lengths[-1] / lengths[-2])
 
 
 def _growth(lengths: Sequence[int], values: Sequence[float]) -> str:

@@ -61,7 +61,9 @@ def build_experiments_tab(
             )
             with gr.Accordion("Take home", open=False, elem_classes="take-home"):
                 export = gr.Button("Prepare picture and numbers", size="sm")
-                files = gr.File(label="Picture, CSV, JSON", file_count="multiple", interactive=False)
+                files = gr.File(
+                    label="Picture, CSV, JSON", file_count="multiple", interactive=False, elem_classes="downloads"
+                )
         with gr.Column(elem_classes="picture"):
             board = experiment_board(
                 empty_board(first, {}),

@@ -405,8 +405,8 @@ def test_what_was_asked_last_is_seen_last(
     monkeypatch.setattr(views, "take_look", choose_another_meanwhile)
     with answering("a page", ""):
         first = attention_tab.opened([], "shipped/sliding-window", "", TEXT)
-    assert all(update.get("__type__") == "update" for update in first), "nothing covers the newer look"
-    assert not any("value" in update for update in first)
+    assert all(update.get("__type__") == "update" for update in first[:-1]), "nothing covers the newer look"
+    assert not any("value" in update for update in first[:-1])
     ((value, _, looked),) = later
     assert_shows(value, catalogue, "shipped/gpt2", TEXT)
     assert "rows" in json.loads(attention_tab.measure(looked)[0]), "the newer look is the present one"
