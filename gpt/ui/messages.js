@@ -47,7 +47,7 @@
     const asker = askerOf(trigger);
     if (!asker) return false;
     const part = document.createElement('div');
-    part.className = `message ${kind}`;
+    part.className = `page-message ${kind}`;
     part.setAttribute('role', kind === 'error' ? 'alert' : 'status');
     const close = document.createElement('button');
     close.type = 'button';
@@ -76,6 +76,28 @@
     const panel = panelOf(askerOf(trigger));
     forget((one) => one.at < at && (one.panel === panel || !one.part.isConnected));
   }
+
+  // A text that is too long is told at once, by the browser: a box of the class "at-most-2000" has such a limit.
+  // Nothing is cut, so nothing that was pasted is lost.
+  document.addEventListener('input', ({ target }) => {
+    const box = target instanceof Element && target.closest('[class*="at-most-"]');
+    if (!box) return;
+    const most = Number(/at-most-(\d+)/.exec(box.className)[1]);
+    const length = target.value.length;
+    let part = box.querySelector(':scope > .page-message');
+    if (length <= most) return part?.remove();
+    if (!part) {
+      part = document.createElement('div');
+      part.className = 'page-message error';
+      part.setAttribute('role', 'alert');
+      box.append(part);
+      part.append(document.createElement('span'));
+    } else {
+      part.setAttribute('aria-live', 'off'); // said once, not at every letter
+    }
+    const [has, allowed, over] = [length, most, length - most].map((number) => number.toLocaleString('en-US'));
+    part.firstChild.textContent = `${has} characters; at most ${allowed} are allowed. Remove ${over}.`;
+  });
 
   const titled = ({ title, log }) => (['Error', 'Warning', 'Info', '', undefined].includes(title) ? log : `${title}. ${log}`);
 

@@ -95,10 +95,10 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
                 prompt = gr.Textbox(
                     "ROMEO:",
                     label="Prompt",
-                    info="What the models continue.",
+                    info=f"What the models continue; up to {LONGEST_PROMPT:,} characters.",
                     lines=1,
                     max_lines=6,
-                    elem_classes="monospace",
+                    elem_classes=["monospace", f"at-most-{LONGEST_PROMPT}"],
                 )
                 with gr.Row(elem_classes=["buttons", "narrow"]):
                     generate = gr.Button("Generate", variant="primary")
@@ -118,7 +118,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
                     info="Every model reads this. Press a bar to append its token.",
                     lines=1,
                     max_lines=4,
-                    elem_classes="monospace",
+                    elem_classes=["monospace", f"at-most-{LONGEST_READING}"],
                 )
                 expect = gr.Button("Expect", variant="primary", elem_classes="narrow")
                 bars = next_token({"models": [], "empty": EMPTY_STEPS}, elem_id="next-token")
@@ -129,7 +129,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
                     info=f"Up to {LONGEST_READING:,} characters.",
                     lines=4,
                     max_lines=8,
-                    elem_classes="monospace",
+                    elem_classes=["monospace", f"at-most-{LONGEST_READING}"],
                 )
                 read = gr.Button("Read", variant="primary", elem_classes="narrow")
                 reading = surprise_text({"models": [], "empty": EMPTY_READING}, elem_id="surprise")

@@ -105,6 +105,7 @@ paper.setAttribute("aria-label", "the text so far");
 const written = make(paper, "span");
 const coming = make(paper, "span", "coming"); // a token that was chosen and is not in the text yet
 make(paper, "span", "caret");
+signMore(paper);
 const actions = make(page, "div", "actions");
 const likeliest = makeAction("Likeliest", "append the first model’s likeliest token", chooseLikeliest);
 const sample = makeAction("Sample", "append a token drawn from the first model’s bars", chooseSample);

@@ -27,5 +27,8 @@ def next_token(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     `take_back`. Both expect a new value in return.
     """
     return drawn_component(
-        "next_token", value, shared=("parts", "values", "tokens", "numbers", "keys", "dashes", "cards"), **options
+        "next_token",
+        value,
+        shared=("parts", "values", "tokens", "numbers", "keys", "dashes", "cards", "more"),
+        **options,
     )

@@ -76,6 +76,7 @@ function makeCard(state, place, promptEnd) {
   text.setAttribute("aria-label", `what ${state.label} writes`);
   make(text, "span", "quiet", shownText(promptEnd));
   make(text, "span", "written", shownText(state.text));
+  signMore(text);
 }
 
 // ---- arrival of a value ----

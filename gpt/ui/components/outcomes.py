@@ -17,7 +17,9 @@ def outcomes(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     The value is what `outcomes_value` gives: `{"title", "tokens", "states", "prompt_end", "empty"}`. An event may
     return it as one JSON string, too.
     """
-    return drawn_component("outcomes", value, shared=("parts", "values", "tokens", "numbers", "dashes"), **options)
+    return drawn_component(
+        "outcomes", value, shared=("parts", "values", "tokens", "numbers", "dashes", "more"), **options
+    )
 
 
 def outcomes_value(
