@@ -34,6 +34,7 @@ from gpt.ui.components.outcomes import outcomes
 from gpt.ui.components.projector import projector
 from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.run_panel import run_panel
+from gpt.ui.components.section_links import section_links
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.components.surprise_text import surprise_text
 from gpt.ui.components.text_columns import text_columns, text_columns_value
@@ -58,6 +59,7 @@ FACTORIES = {
     "projector": projector,
     "receptive_field": receptive_field,
     "run_panel": run_panel,
+    "section_links": section_links,
     "step_slider": step_slider,
     "surprise_text": surprise_text,
     "text_columns": text_columns,

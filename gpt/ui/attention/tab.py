@@ -27,6 +27,16 @@ _EXAMPLE = "To be, or not to be, that is the question:\nWhether 'tis nobler"
 _EMPTY = "Press Look: every head's attention over your text will appear here."
 
 
+_PARTS = [
+    ["Model", "attention-model"],
+    ["Map", "attention-map"],
+    ["Heads", "head-table"],
+    ["Ablate", "ablation"],
+    ["Reach", "receptive-field"],
+    ["Numbers", "attention-numbers"],
+    ["Take home", "attention-files"],
+]
+
 # Runs before the export's handler: which head the large map shows, the page alone knows.
 _CHOSEN_HEAD = """(looked, chosen) => {
   const map = document.querySelector('#attention-map [data-layer], #attention-map[data-layer]');
@@ -51,18 +61,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     with_window = next((name for _, name in choices if name.endswith("sliding-window")), None)
     looked = gr.State(None)
     asked_step = gr.State(None)  # by a link
-    section_links(
-        [
-            ("Model", "attention-model"),
-            ("Map", "attention-map"),
-            ("Heads", "head-table"),
-            ("Ablate", "ablation"),
-            ("Reach", "receptive-field"),
-            ("Numbers", "attention-numbers"),
-            ("Take home", "attention-files"),
-        ],
-        elem_id="attention-links",
-    )
+    section_links({"parts": _PARTS}, elem_id="attention-links", elem_classes="section-bar")
     with gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls", elem_id="attention-model"):
             name = gr.Dropdown(

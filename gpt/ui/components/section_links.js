@@ -24,7 +24,7 @@ function goTo(id) {
   first?.focus({ preventScroll: true }); // the next Tab goes on from here
 }
 
-const links = props.value.parts.map(([words, id]) => {
+const links = (props.value?.parts ?? []).map(([words, id]) => {
   const link = make(bar, "a", "", words);
   link.href = `#${id}`;
   link.addEventListener("click", (event) => {

@@ -1,6 +1,5 @@
 """A bar of links to the parts of a long tab, which stays at the top while the page is scrolled."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -8,13 +7,10 @@ import gradio as gr
 from gpt.ui.components import drawn_component
 
 
-def section_links(parts: Sequence[tuple[str, str]], **options: Any) -> gr.HTML:
+def section_links(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     """Links to parts of the page, in their order.
 
-    Args:
-        parts: the words of each link, and the `elem_id` of what it leads to. A folded accordion opens; what stands
-            under a heading of the page is shown with it.
-        **options: for `gr.HTML`.
+    The value is `{"parts": [[words, elem_id], ...]}`: the words of each link, and what it leads to. A folded accordion
+    opens; a heading of the page that stands above a part is shown with it. The class "section-bar" keeps it in sight.
     """
-    value = {"parts": [list(part) for part in parts]}
-    return drawn_component("section_links", value, shared=("parts",), elem_classes="section-bar", **options)
+    return drawn_component("section_links", value, shared=("parts",), **options)

@@ -47,6 +47,17 @@ def test_points_and_exponents_are_those_of_the_times(measured: Measured) -> None
     assert value["progress"] is None
 
 
+@pytest.mark.usefixtures("calls")
+def test_why_time_grows_otherwise_is_said_of_the_numbers(measured: Measured) -> None:
+    """Full attention takes T² here, which is steeper than its arithmetic."""
+    full = [one for one in measured(*ASKED)[-1]["sentences"] if one.startswith("Why they differ, full attention")]
+    (said,) = full
+    first, last = (28.4 / 3 / (1e-6 * 64**2), 403.0 / 3 / (1e-6 * 512**2))  # MFLOP a millisecond
+    assert first > last
+    assert "so the line is steeper" in said
+    assert f"did {first:,.0f}"[:6] in said.replace(".", " ")
+
+
 def test_real_times_are_measured(measured: Measured) -> None:
     value = measured(*ASKED)[-1]
     for curve in value["curves"]:

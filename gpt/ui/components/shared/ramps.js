@@ -10,12 +10,12 @@ const OKLAB = [
   [1.9779984951, -2.428592205, 0.4505937099],
   [0.0259040371, 0.7827717662, -0.808675766],
 ];
-const times = (matrix, vector) => matrix.map((row) => row.reduce((total, one, i) => total + one * vector[i], 0));
+const applied = (matrix, vector) => matrix.map((row) => row.reduce((total, one, i) => total + one * vector[i], 0));
 
 // [lightness, a, b] of [red, green, blue].
 function oklab(colour) {
   const light = colour.map((byte) => (byte <= 10 ? byte / 3294.6 : ((byte / 255 + 0.055) / 1.055) ** 2.4));
-  return times(OKLAB, times(LINEAR, light).map(Math.cbrt));
+  return applied(OKLAB, applied(LINEAR, light).map(Math.cbrt));
 }
 
 // The luminance of [red, green, blue] by which contrast is reckoned.
@@ -32,6 +32,6 @@ function lightnessRamp(ground, colour, ink) {
   const chroma = (share, i) =>
     share < turn ? from[i] + (share / turn) * (middle[i] - from[i]) : middle[i] + ((share - turn) / (1 - turn)) * (to[i] - middle[i]);
   const at = (share) => `oklab(${from[0] + share * (to[0] - from[0])} ${chroma(share, 1)} ${chroma(share, 2)})`;
-  const wordsOn = (filled) => ((luminance(channels(filled)) + 0.05) ** 2 > 1.05 * 0.05 ? "#000" : "#fff");
+  const wordsOn = (filled) => ((luminance(channels(filled)) + 0.05) ** 2 > 1.05 * 0.05 ? "black" : "white");
   return { at, wordsOn };
 }
