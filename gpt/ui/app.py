@@ -40,7 +40,10 @@ from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
 from gpt.ui.train.tab import build_train_tab
 
 _FIRST_COMPONENTS = ("loss_chart", "run_panel", "diagnostics")  # what there is to see when the page opens
-_SCRIPTS = (*(Path(__file__).with_name(f"{name}.js") for name in ("messages", "stream_guard", "focus_guard")), links.SCRIPT)
+_SCRIPTS = (
+    *(Path(__file__).with_name(f"{name}.js") for name in ("messages", "stream_guard", "focus_guard")),
+    links.SCRIPT,
+)
 _log = logging.getLogger(__name__)
 
 

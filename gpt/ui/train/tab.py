@@ -130,7 +130,9 @@ def build_train_tab(
                     "The first gives the chart, log, script and the models for Compare; the second each model as "
                     "a folder that the library transformers opens."
                 )
-                files = gr.File(label="Files to take home", file_count="multiple", interactive=False, elem_classes="downloads")
+                files = gr.File(
+                    label="Files to take home", file_count="multiple", interactive=False, elem_classes="downloads"
+                )
         with gr.Column(elem_classes="picture"):
             # They come with the page, so that the first curves wait for nothing else.
             curves, learned = shipped_view(catalogue)
