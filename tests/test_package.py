@@ -54,14 +54,16 @@ def test_the_first_screen_waits_for_no_torch():
     code = """
 import sys
 from types import SimpleNamespace
+from starlette.datastructures import QueryParams
 from gpt.ui.app import create_demo
+request = SimpleNamespace(query_params=QueryParams())
 demo = create_demo()
 named = {one.elem_id: one for one in demo.blocks.values() if getattr(one, "elem_id", None)}
 chart, panel = named["loss-chart"], named["run-panel"]
 print(*(curve["label"] for curve in chart.value["series"] if curve["losses"]))
 print(*(model["label"] for model in panel.value["models"] if model["samples"]))
-rejoin = next(event.fn for event in demo.fns.values() if event.name == "rejoin")
-print(rejoin("", [], SimpleNamespace(query_params={})) == ({"__type__": "update"},) * 2)
+opened = next(event.fn for event in demo.fns.values() if event.name == "opened" and chart in event.outputs)
+print(all(update == {"__type__": "update"} for update in opened(request, "", [], {})))
 print({"torch", "matplotlib"} & {*sys.modules})
 """
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -324,14 +324,17 @@ class Catalogue:
         from gpt.model.gpt2 import GPT2
 
         checkpoint = self.checkpoint(name)
+        text = checkpoint.corpus.get("name", "a text")
         if step is None:
             steps = checkpoint.history[-1].step if checkpoint.history else 0
-            model, when = checkpoint.model, f"best of {steps:,} steps, at step {self._shipped_best_step(name):,}"
+            model, when = (
+                checkpoint.model,
+                f"best of {steps:,} steps on {text}, at step {self._shipped_best_step(name):,}",
+            )
         else:
-            model, when = GPT2.from_config(checkpoint.config).eval(), f"at step {step:,}"
+            model, when = GPT2.from_config(checkpoint.config).eval(), f"at step {step:,} on {text}"
             model.load_weights(load_snapshot(self._folder / name, step))
-        note = f"shipped; {when} on {checkpoint.corpus.get('name', 'a text')}"
-        ready = ReadyModel(name, note, variant_name(checkpoint.config), model, checkpoint.tokenizer)
+        ready = ReadyModel(name, f"shipped; {when}", variant_name(checkpoint.config), model, checkpoint.tokenizer)
         return self._in_use.setdefault(("shipped", name, str(step)), ready)
 
     def _of_run(self, run: Run, member: Member, step: int | None) -> ReadyModel:

@@ -10,7 +10,6 @@ import pytest
 from served import BOTH, assert_sentence
 
 from gpt.experiments.questions import QUESTIONS
-from gpt.model.config import VARIANTS
 from gpt.runs.limits import LARGEST_TIMED_WINDOW, LONGEST_LOOK, LONGEST_PROMPT, MOST_COMPARED
 from gpt.ui import address, links
 from gpt.ui.address import FIELDS, PAGE, read
@@ -19,7 +18,7 @@ from gpt.ui.cost.settings import CHOSEN_MODELS, LONGEST, PASSES
 from gpt.ui.hiding import HIDDEN
 from gpt.ui.naming import LONGEST_RUN_NAME
 from gpt.ui.sizes import COUNTED_CONTEXTS, LARGEST_TRAINED_WINDOW, SIZES, TRAINED_CONTEXTS
-from gpt.ui.train.settings import MOST_STEPS, OWN_TEXT, RATE_MULTIPLES, TOKENS
+from gpt.ui.train.settings import CHOICES, MOST_STEPS, OWN_TEXT, RATE_MULTIPLES, TOKENS
 
 HOSTILE = "<img src=x onerror=alert(1)>${alert(1)}{{constructor}}'\"`;--\u202e\x00"
 TEXTS = ["ROMEO:", "", "a\nb & c=d, %20 + ?#/:", "שלום 👩‍🚀", HOSTILE]
@@ -32,9 +31,10 @@ VALUES: dict[str, dict[str, list[Any]]] = {
         "name": ["Ada's first, 50 %", "x" * LONGEST_RUN_NAME, "<b>bold</b>", "שלום"],
         "hands": ["off"],
         "hide": [list(HIDDEN), ["tabs"], []],
+        "projector": ["1"],
     },
     "train": {
-        "variants": [list(VARIANTS), ["modern"], []],
+        "variants": [list(CHOICES), ["modern"], []],
         "without_mask": [True, False],
         "size": list(SIZES),
         "text": ["shakespeare", "task-addition", OWN_TEXT],

@@ -31,7 +31,7 @@ def test_shipped_models_are_there_at_once(catalogue: Catalogue) -> None:
 def test_a_shipped_model_knows_where_it_comes_from(catalogue: Catalogue, name: str) -> None:
     ready = catalogue.get(f"shipped/{name}")
     assert (ready.label, ready.variant) == (name, name)
-    assert ready.note == "shipped; 8 steps on story"
+    assert ready.note == "shipped; best of 8 steps on story, at step 8"
     assert ready.model.config.vocab_size == ready.tokenizer.vocab_size
     assert not ready.model.training
 

@@ -18,6 +18,7 @@ from gpt.ui.catalogue import Catalogue
 from gpt.ui.cost.parts_view import variants_at
 from gpt.ui.door.door import Door
 from gpt.ui.door.files import Files
+from gpt.ui.links import build_link_bar
 from gpt.ui.sizes import SMALL
 from gpt.ui.theme import stylesheet, variant_style
 from gpt.ui.train.tab import build_train_tab
@@ -63,7 +64,16 @@ def test_it_is_coloured() -> None:
 
 def test_it_is_offered(runs: Runs, catalogue: Catalogue, files: Files) -> None:
     with gr.Blocks() as page:
-        build_train_tab(page, runs, catalogue, Door(runs, files), gr.BrowserState(""), gr.State([]))
+        build_train_tab(
+            page,
+            runs,
+            catalogue,
+            Door(runs, files),
+            gr.BrowserState(""),
+            gr.State([]),
+            gr.BrowserState({}),
+            build_link_bar(""),
+        )
     offered = [block.choices for block in page.blocks.values() if isinstance(block, gr.CheckboxGroup)]
     assert [(NAME, NAME) in choices for choices in offered] == [True]
     sliders = {block.label: block.info for block in page.blocks.values() if isinstance(block, gr.Slider)}

@@ -103,8 +103,8 @@ async function showCode(words, title) {
     shape(
       "svg",
       { viewBox: `${-QUIET_ZONE} ${-QUIET_ZONE} ${size} ${size}`, role: "img", "aria-label": `QR code of ${words}`, "shape-rendering": "crispEdges" },
-      shape("rect", { x: -QUIET_ZONE, y: -QUIET_ZONE, width: size, height: size, fill: "#fff" }),
-      shape("path", { d: code.path, fill: "#000" }),
+      shape("rect", { x: -QUIET_ZONE, y: -QUIET_ZONE, width: size, height: size, class: "paper" }),
+      shape("path", { class: "ink", d: code.path }),
     ),
   );
   setText(caption, title);

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpt.data.corpora import CORPORA
@@ -22,7 +25,10 @@ _LONGEST_MODEL_NAME = 200  # characters
 OWN_TEXT = "your own text"
 RATE_MULTIPLES = (0.1, 0.3, 1, 3, 10)  # of a recipe's own
 NO_POSITIONS = "no-positions"  # gpt2 without its positions: there to answer a question, no variant to be used
-CHOICES = (*VARIANTS, NO_POSITIONS)
+# The variants, and then this one.
+CHOICES: ChainMap[str, Callable[..., GPTConfig]] = ChainMap(
+    {NO_POSITIONS: partial(VARIANTS["gpt2"], positions="none")}, VARIANTS
+)
 # What a token is: a character, or one of so many byte pairs, the 256 bytes among them.
 TOKENS: dict[str, int | None] = {
     "characters": None,

@@ -183,7 +183,7 @@ def test_a_step_that_was_not_kept_is_refused(attention_tab: AttentionHandlers, f
 
 def test_a_shipped_model_has_no_other_steps(attention_tab: AttentionHandlers) -> None:
     _, _, looked = attention_tab.look("shipped/gpt2", "", TEXT)
-    with refuses("no other steps"):
+    with refuses("No other steps"):
         attention_tab.look_at_step(looked, sent(step=3))
 
 

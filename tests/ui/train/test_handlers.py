@@ -198,5 +198,5 @@ def test_before_its_first_point_there_is_nothing_to_take_home(
     assert not running.is_over
     with refuses("has not started to train"):
         press(train_tab, "export", BEN, waiting.key)
-    with refuses("has not begun yet"):
+    with refuses("has not started to train"):
         press(train_tab, "export_transformers", BEN, waiting.key)
