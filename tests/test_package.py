@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import json
 import subprocess
 import sys
@@ -96,3 +97,20 @@ def test_the_examples_in_docstrings(name):
     tested = doctest.testmod(module, extraglobs={"torch": torch})
     assert tested.attempted > 0
     assert tested.failed == 0
+
+
+def test_the_reference_describes_every_public_name(tmp_path):
+    """As the README's command makes it."""
+    made = subprocess.run(
+        [sys.executable, "-m", "pdoc", "-d", "google", "-o", str(tmp_path), "gpt"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "gpt.html").read_text(encoding="utf-8")
+    for name in gpt.__all__:
+        assert f'id="{name}"' in page, name
+        described = getattr(gpt, name)
+        if callable(described):
+            assert inspect.getdoc(described), name

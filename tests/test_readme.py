@@ -20,11 +20,14 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 REQUIREMENTS = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+DOCS = [path.read_text(encoding="utf-8") for path in sorted((PROJECT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("snippet", _blocks("python"))
+def _blocks(language: str, *texts: str) -> list[str]:
+    return [block for text in texts for block in re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)]
+
+
+@pytest.mark.parametrize("snippet", _blocks("python", README))
 def test_python_snippets_run(snippet: str) -> None:
     done = subprocess.run([sys.executable, "-c", snippet], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -36,7 +39,7 @@ def test_python_snippets_run(snippet: str) -> None:
 def test_commands_are_commands() -> None:
     """Every option that the README's commands use is one that the command line knows."""
     told_of: dict[str, str] = {}
-    for line in "\n".join(_blocks("bash")).splitlines():
+    for line in "\n".join(_blocks("bash", README, *DOCS)).splitlines():
         if called := re.match(r"(?:python|torchrun .+) -m gpt (\w+) (.+)", line):
             command, arguments = called.groups()
             if command not in told_of:

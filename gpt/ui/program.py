@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from gpt.runs.limits import CLASSROOM, LAPTOP, SPACE
@@ -17,6 +19,7 @@ from gpt.ui.listening import CannotListen
 from gpt.ui.zero_gpu import register_with_zero_gpu
 
 PASSWORD_VARIABLE = "GPT_LAB_PASSWORD"
+_MCP_PACKAGE = f"'gradio[mcp]=={version('gradio')}'"
 
 
 def main(arguments: Sequence[str] | None = None, called: str | None = None) -> int:
@@ -40,11 +43,20 @@ def main(arguments: Sequence[str] | None = None, called: str | None = None) -> i
         help="let a class on the same network in: listens on all addresses, keeps runs small, shows where to join; "
         f"with a password in the environment variable {PASSWORD_VARIABLE}, only those who know it (any user name)",
     )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help=f"also answer programs that speak the Model Context Protocol, at /gradio_api/mcp/; needs {_MCP_PACKAGE}",
+    )
     options = parser.parse_args(arguments)
     register_with_zero_gpu()
     logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("gpt").setLevel(logging.INFO)  # runs by their keys: no visitor's text, and nobody's name
     password = os.environ.pop(PASSWORD_VARIABLE, "")
+    if options.mcp and password:
+        parser.error("--mcp has no login; leave it out, or the password")
+    if options.mcp and find_spec("mcp") is None:
+        parser.error(f"--mcp needs a package that is not installed; `pip install {_MCP_PACKAGE}` brings it")
     shown: dict[str, Any] = {"limits": SPACE if "SPACE_ID" in os.environ else LAPTOP}
     host, port = options.host, options.port
     if options.classroom:
@@ -59,6 +71,7 @@ def main(arguments: Sequence[str] | None = None, called: str | None = None) -> i
             f"there is no place for temporary files ({sentence(error)}); name a folder that may be written in the "
             f"environment variable GRADIO_TEMP_DIR"
         )
+    more: dict[str, Any] = {"mcp_server": True} if options.mcp else {}
     try:
         launch(
             demo,
@@ -67,6 +80,7 @@ def main(arguments: Sequence[str] | None = None, called: str | None = None) -> i
             share=options.share,
             keeps_runs=True,
             auth=(lambda _, given: hmac.compare_digest(given.encode(), password.encode())) if password else None,
+            **more,
         )
     except CannotListen as error:
         parser.error(str(error))

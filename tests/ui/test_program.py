@@ -33,6 +33,19 @@ def started(monkeypatch: pytest.MonkeyPatch):
     return start
 
 
+def test_programs_may_speak_mcp_where_it_is_asked_for(started, monkeypatch, capsys):
+    monkeypatch.setattr(program, "find_spec", lambda name: name == "mcp")
+    assert started("--mcp")[1]["mcp_server"] is True
+    monkeypatch.setenv(program.PASSWORD_VARIABLE, "sesame")
+    with pytest.raises(SystemExit):
+        started("--mcp")
+    assert "--mcp has no login" in capsys.readouterr().err
+    monkeypatch.setattr(program, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit):
+        started("--mcp")
+    assert "pip install 'gradio[mcp]==" in capsys.readouterr().err
+
+
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SPACE_ID", program.PASSWORD_VARIABLE):
