@@ -122,7 +122,7 @@ def test_a_restart_that_is_refused_leaves_the_run_as_it_was(lab, request_for, co
     wait_until(lambda: run.step > 0, "a step")
     waiting = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob")
     waiting.lease.open_page()
-    with pytest.raises(RunRefused, match="1 runs are waiting already"):
+    with pytest.raises(RunRefused, match="1 runs are already waiting"):
         runs.submit(request_for(max_steps=LONG), corpus, "ada", restart=True)
     assert (run.state, runs.find(run.key), run.goal) == (RunState.RUNNING, run, LONG)
     again = runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob", restart=True)  # its own place is free
@@ -162,7 +162,7 @@ def test_another_visitor_cannot_restart_a_run_under_way(lab, request_for, corpus
         ({"most_parameters": 10}, {}, "gpt2 is too large; at most 10 parameters"),
         ({}, {"batch_size": 10_000}, "a batch of 10000 texts of 16 is 160,000 tokens; at most 16,384"),
         ({"most_bytes": 1000}, {}, "this run would take .* MB of memory, and at most 0 MB are allowed"),
-        ({"most_waiting": 0}, {}, "0 runs are waiting already"),
+        ({"most_waiting": 0}, {}, "0 runs are already waiting"),
     ],
 )
 def test_what_is_outside_the_limits_is_refused_before_anything_is_built(
@@ -193,7 +193,7 @@ def test_no_model_no_seeds_and_models_that_do_not_fit(lab, request_for, corpus):
     with pytest.raises(ValueError, match="seeds is 0; give 1 or more"):
         runs.submit(dataclasses.replace(request, seeds=0), corpus, "ada")
     for changes, message in (
-        ({"vocab_size": 5}, "the model knows 5 tokens and the corpus has"),
+        ({"vocab_size": 5}, "the model knows 5 tokens and the text has"),
         ({"context_length": 2000}, "a context of 2000 needs at least 2001"),
     ):
         config = dataclasses.replace(request.models[0][1], **changes)
@@ -232,7 +232,7 @@ def test_a_refused_run_does_not_cost_the_visitor_the_one_under_way(lab, request_
     run = runs.submit(request_for(max_steps=LONG), corpus, "ada")
     wait_until(lambda: run.step > 0, "the run to train")
     runs.submit(request_for(max_steps=LONG, seed=1), corpus, "bob").lease.open_page()
-    with pytest.raises(RunRefused, match="1 runs are waiting already"):
+    with pytest.raises(RunRefused, match="1 runs are already waiting"):
         runs.submit(request_for(max_steps=LONG, seed=2), corpus, "ada")
     assert run.state == "running"
 
@@ -687,7 +687,7 @@ def test_one_address_cannot_fill_the_line_and_turns_go_round_by_address(lab, req
     for number in range(1, 4):
         run = runs.submit(request_for(max_steps=LONG, seed=number), corpus, f"{number}", address="192.0.2.1")
         run.lease.open_page()
-    with pytest.raises(RunRefused, match="3 runs are waiting already"):
+    with pytest.raises(RunRefused, match="3 runs are already waiting"):
         runs.submit(request_for(max_steps=LONG, seed=9), corpus, "9", address="192.0.2.1")
     other = runs.submit(request_for(max_steps=LONG, seed=5), corpus, "dan", address="192.0.2.2")
     assert [run.address for run in runs._turns.queue] == [f"192.0.2.{n}" for n in (1, 2, 1, 1)]
