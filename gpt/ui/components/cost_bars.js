@@ -36,7 +36,6 @@ function makeBar(parent, block, model, most) {
     segment.dataset.part = part;
     segment.dataset.words = `${model.label}, ${part}: ${grouped(model.computed[part])} computed, ${share(model.computed[part], all)} of ${grouped(all)}.`;
   }
-  bar.tabIndex = 0;
   bar.setAttribute("role", "img");
   bar.setAttribute("aria-label", [...bar.children].map((one) => one.dataset.words).join(" "));
   make(row, "div", "total", shortCount(all));
@@ -70,10 +69,16 @@ function makeBlock(block) {
   const bars = make(part, "div", "bars");
   const most = Math.max(...block.models.map(({ computed }) => total(computed)));
   for (const model of block.models) makeBar(bars, block, model, most);
+  stopAt(bars, bars.querySelector(".bar"));
   makeNumbers(part, block);
 }
 
 // ---- pointing ----
+
+// The bars of a block are one stop of the Tab key.
+function stopAt(bars, bar) {
+  stopTabAt([...bars.querySelectorAll(".bar")], bar);
+}
 
 function light(part) {
   if (pointed === part) return;
@@ -90,18 +95,24 @@ function point(event) {
 
 function letGo() {
   light(null);
-  line.textContent = "Point at a piece of a bar to read it; with the keyboard, arrows go through the bar that has the focus.";
+  line.textContent = "Point at a piece of a bar to read it; with the keyboard, arrows go from piece to piece and from bar to bar.";
 }
 
 function move(event) {
   if (event.key === "Escape") return letGo();
-  const direction = arrowOf(event)?.[1];
+  const arrow = arrowOf(event);
   const bar = event.target.closest(".bar");
-  if (!direction || !bar) return;
+  if (!arrow || !bar) return;
   event.preventDefault();
-  const pieces = [...bar.children];
+  const [down, right] = arrow;
+  const bars = bar.closest(".bars");
+  const all = [...bars.querySelectorAll(".bar")];
+  const next = all[clamp(all.indexOf(bar) + down, all.length)];
+  stopAt(bars, next);
+  next.focus();
+  const pieces = [...next.children];
   const at = pieces.findIndex((piece) => piece.dataset.part === pointed);
-  const piece = pieces[at < 0 ? 0 : clamp(at + direction, pieces.length)];
+  const piece = pieces[at < 0 ? 0 : clamp(at + right, pieces.length)];
   light(piece.dataset.part);
   line.textContent = piece.dataset.words;
 }
