@@ -41,7 +41,7 @@ from gpt.ui.train.tab import build_train_tab
 
 _FIRST_COMPONENTS = ("loss_chart", "run_panel", "diagnostics")  # what there is to see when the page opens
 _SCRIPTS = (
-    *(Path(__file__).with_name(f"{name}.js") for name in ("messages", "stream_guard", "focus_guard")),
+    *(Path(__file__).with_name(f"{name}.js") for name in ("messages", "stream_guard", "focus_guard", "control_names")),
     links.SCRIPT,
 )
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from gpt.ui.address import MOST_SAID, Link, fields_of, read
+from gpt.ui.address import MOST_SAID, TABS, Link, fields_of, read
 from gpt.ui.components.link_bar import code_of, link_bar
 from gpt.ui.turns import PRESSES
 
@@ -181,7 +181,10 @@ def connect_links(
         link = _without_strange_models(link, catalogue)
         value = {"note": link.note(), "join": join_address}
         set_by_it = [update for tab, controls in in_tabs.items() for update in updates(tab, controls.set, link)]
-        tab = gr.skip() if link.is_move else gr.Tabs(selected=link.tab)  # which the page then has opened itself
+        # After a move the page has opened the tab itself, and Train is open at first: who has pressed another tab
+        # before this answer comes, as on a slow server, is not to be thrown back.
+        is_open = link.is_move or link.tab == TABS[0]
+        tab = gr.skip() if is_open else gr.Tabs(selected=link.tab)
         return [value, tab, *set_by_it]
 
     settable = [control for controls in in_tabs.values() for control in controls.set.values()]
