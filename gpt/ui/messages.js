@@ -4,6 +4,7 @@
 // What finds no place there is left to Gradio, which shows it at the edge of the window.
 (() => {
   const asked = new Map(); // event -> { trigger: the id of a component or null, at: when it was asked }
+  const overEarly = new Set(); // events whose answer was there before we heard that they were asked
   let shown = []; // { part, panel, at }
   let used = null; // what the visitor pressed or changed last
 
@@ -99,10 +100,19 @@
     part.firstChild.textContent = `${has} characters; at most ${allowed} are allowed. Remove ${over}.`;
   });
 
+  // A button that waits for an answer; the style says which of them show it.
+  function markBusy(trigger, isBusy) {
+    const button = trigger === null ? null : componentOf(trigger);
+    if (!button?.matches('button')) return;
+    if (isBusy) button.setAttribute('aria-busy', 'true');
+    else button.removeAttribute('aria-busy');
+  }
+
   const titled = ({ title, log }) => (['Error', 'Warning', 'Info', '', undefined].includes(title) ? log : `${title}. ${log}`);
 
   window.gptLabMessages = {
     asked(event, body) {
+      if (overEarly.delete(event)) return;
       let trigger = null;
       try {
         trigger = JSON.parse(body).trigger_id ?? null;
@@ -110,13 +120,17 @@
         // asked in a way that we do not know
       }
       asked.set(event, { trigger, at: performance.now() });
+      markBusy(trigger, true);
     },
 
     // Takes a message of the stream and returns what Gradio is to read.
     hear(message) {
       const { msg, event_id: event, output, success } = message;
       const of = asked.get(event) ?? { trigger: null, at: 0 };
-      if (msg === 'process_completed') asked.delete(event);
+      if (msg === 'process_completed') {
+        if (!asked.delete(event)) overEarly.add(event);
+        markBusy(of.trigger, [...asked.values()].some(({ trigger }) => trigger === of.trigger));
+      }
       if (msg === 'log' && message.visible !== false) {
         return show(titled(message), message.level, of.trigger) ? { ...message, visible: false } : message;
       }

@@ -19,7 +19,7 @@ from gpt.ui.components.receptive_field import receptive_field
 from gpt.ui.components.section_links import section_links
 from gpt.ui.components.step_slider import step_slider
 from gpt.ui.door.files import Files
-from gpt.ui.layout import section
+from gpt.ui.layout import PREPARING, section
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.turns import PROBES
 
@@ -110,7 +110,7 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
         numbers = head_numbers(EMPTY_BELOW, elem_id="head-numbers")
     with gr.Accordion("Take home", open=False, elem_classes="take-home", elem_id="attention-files"):
         chosen_head = gr.Textbox("0,0", visible=False)
-        export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow")
+        export = gr.Button("Prepare pictures and weights", size="sm", elem_classes="narrow", elem_id="prepare-maps")
         pictures = gr.File(
             label="The large map, all heads, the weights",
             file_count="multiple",
@@ -147,6 +147,6 @@ def build_attention_tab(tab: gr.Tab, catalogue: Catalogue, files: Files, seen: g
     reach.choose(handlers.trace, looked, reach, trigger_mode="multiple", **private)
     numbers.ask(handlers.follow, looked, numbers, trigger_mode="multiple", **private)
     export.click(
-        handlers.export, [looked, chosen_head], pictures, js=_CHOSEN_HEAD, api_visibility="private", concurrency_limit=1
+        handlers.export, [looked, chosen_head], pictures, js=_CHOSEN_HEAD, api_visibility="private", **PREPARING
     )
     return links.Controls({**in_address, "step": asked_step}, told={**in_address, "step": slider})

@@ -113,7 +113,7 @@ def build_compare_tab(tab: gr.Tab, catalogue: Catalogue, seen: gr.State) -> link
                 columns = text_columns(text_columns_value([], _EMPTY_COLUMNS), elem_id="columns")
             with gr.Tab("Step by step", id="step"):
                 stepped = gr.Textbox(
-                    "ROMEO:",
+                    "What sh",
                     label="Text so far",
                     info="Every model reads this. Press a bar to append its token.",
                     lines=1,

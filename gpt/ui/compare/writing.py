@@ -19,7 +19,11 @@ from gpt.ui.theme import variant_style
 
 
 class Column:
-    """One model at its work: the text so far, how fast it came and what it took."""
+    """One model at its work: the text so far, how fast it came and what it took.
+
+    Its times count from when it was asked, as a reader sees them: a model computes ahead while the others are read, so
+    that the time spent waiting for it alone would be too short.
+    """
 
     def __init__(self, ready: ReadyModel, prompt: str, length: int, sampling: Sampling, note: str) -> None:
         self.ready = ready
@@ -30,6 +34,7 @@ class Column:
         self.seconds = 0.0
         self.first_seconds: float | None = None
         self.is_done = False
+        self._started = time.perf_counter()
         self._tokens: EngineStream | None = None
         self._pieces: Iterator[str] = iter(())
         try:
@@ -41,7 +46,6 @@ class Column:
 
     def write_one(self) -> bool:
         """Add a token; returns whether there was one to add."""
-        started = time.perf_counter()
         try:
             piece = next(self._pieces, None)
         except GenerationFailed as error:  # of this model alone, too
@@ -49,7 +53,7 @@ class Column:
         if piece is None:
             self.is_done = True
             return False
-        self.seconds += time.perf_counter() - started
+        self.seconds = time.perf_counter() - self._started
         if self.first_seconds is None:
             self.first_seconds = self.seconds
         self.text += piece

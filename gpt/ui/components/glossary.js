@@ -90,6 +90,7 @@ function start() {
   };
   new MutationObserver(lookSoon).observe(document.body, { childList: true, characterData: true, subtree: true });
   document.addEventListener("click", () => requestAnimationFrame(placeStops)); // of folds and tabs
+  document.addEventListener("keyup", ({ key }) => key === "Escape" && requestAnimationFrame(placeStops)); // leaves the projector
   answerPointerAndKeys();
   look();
 }

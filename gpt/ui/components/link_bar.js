@@ -10,11 +10,10 @@ const join = make(root, "p", "join");
 const joinWords = make(join, "span");
 const joinCode = makeSwitch(join, "QR code to join", () => showCode(props.value.join, "Join here"));
 const row = make(root, "div", "row");
-const explanation = make(row, "span", "explanation", "A link to this tab as it is set now");
-explanation.id = "link-explanation";
 const copyButton = makeSwitch(row, "Copy link", () => want("copy"));
+copyButton.title = "A link to this tab as it is set now.";
 const codeButton = makeSwitch(row, "QR code", () => want("code"));
-for (const button of [copyButton, codeButton]) button.setAttribute("aria-describedby", explanation.id);
+codeButton.title = "The link to this tab as it is set now, for phones to scan.";
 codeButton.setAttribute("aria-label", "Show the link as a QR code");
 
 const answer = make(root, "div", "answer");
@@ -94,6 +93,7 @@ dialog.addEventListener("click", ({ target }) => target === dialog && dialog.clo
 
 async function showCode(words, title) {
   const code = await server.qr_code({ words });
+  if (!row.getClientRects().length) return; // left meanwhile, for the projector: a dialog there would hold the page, unseen
   if (!code || code.error) {
     say(code?.error ?? "The server does not answer; try again in a moment.");
     return;

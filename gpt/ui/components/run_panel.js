@@ -35,7 +35,7 @@ make(guessingHead, "h3", "", "What it expects");
 const promptLabel = make(guessingHead, "label");
 const promptWords = make(promptLabel, "span");
 const promptInput = make(promptLabel, "input", "prompt");
-promptInput.value = "ROMEO:";
+promptInput.value = "What sh"; // all, e, ould: where the models differ
 promptInput.maxLength = 200;
 const guessingNote = make(guessing, "p", "note");
 const guesses = make(guessing, "div", "guesses");
@@ -115,7 +115,10 @@ function drawSamples(value) {
     const text = card.querySelector("pre");
     text.setAttribute("role", "group");
     text.setAttribute("aria-label", `what ${model.label} writes`);
-    setText(text, sampleAt(model, steps[index]).replace(/^\n+/, ""));
+    const written = sampleAt(model, steps[index]);
+    const isBlank = written !== "" && !written.trim();
+    text.classList.toggle("blank", isBlank);
+    setText(text, isBlank ? "(only spaces and line breaks)" : written.replace(/^\n+/, ""));
   });
 }
 
@@ -154,6 +157,7 @@ async function askForGuesses() {
   if (!value.models.length || !stepsOf(value).length || question === asked) return;
   if (asked && JSON.parse(asked)[0] !== value.run) guesses.replaceChildren(); // not another run's bars meanwhile
   asked = question;
+  if (!guesses.children.length) setText(guessingNote, "Asking the models…");
   const answer = await server.next_characters({ run: value.run, prompt: promptInput.value });
   if (question === asked) drawGuesses(answer);
 }

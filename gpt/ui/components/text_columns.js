@@ -134,7 +134,7 @@ function draw() {
   const value = props.value || { columns: [], empty: "" };
   takeAway.hidden = value.columns.length === 0;
   drawProgress(value);
-  root.classList.toggle("many", value.columns.length > 2);
+  root.classList.toggle("many", value.columns.length > 3);
   if (value.columns.length === 0) {
     columns = [];
     root.replaceChildren(node("p", "empty", value.empty));

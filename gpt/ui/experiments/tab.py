@@ -13,6 +13,7 @@ from gpt.ui.components.experiment_board import experiment_board
 from gpt.ui.door.door import Door
 from gpt.ui.experiments.handlers import LARGEST_SEED, MOST_CONTROLS, ExperimentHandlers, first_experiment
 from gpt.ui.experiments.views import empty_board
+from gpt.ui.layout import PREPARING
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.turns import PRESSES, WATCHING
 
@@ -60,7 +61,7 @@ def build_experiments_tab(
                 elem_classes="phone-3",
             )
             with gr.Accordion("Take home", open=False, elem_classes="take-home"):
-                export = gr.Button("Prepare picture and numbers", size="sm")
+                export = gr.Button("Prepare picture and numbers", size="sm", elem_id="prepare-figure")
                 files = gr.File(
                     label="Picture, CSV, JSON", file_count="multiple", interactive=False, elem_classes="downloads"
                 )
@@ -91,7 +92,7 @@ def build_experiments_tab(
     board.stop(handlers.stop, [secret, watched, name, *controls], [board, watched], **private)
     watched.change(handlers.watch, watched, board, api_name="watch_experiment", **watching)
     board.watch_again(handlers.watch, watched, board, api_visibility="private", **watching)
-    export.click(handlers.take_home, watched, files, api_visibility="private", concurrency_limit=1)
+    export.click(handlers.take_home, watched, files, api_visibility="private", **PREPARING)
     links.on_opening(page, bar, handlers.open_link, [], [name, board, *controls, watched])
     return links.Controls({}, told={"experiment": board})
 

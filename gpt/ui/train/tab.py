@@ -21,6 +21,7 @@ from gpt.ui.components.run_panel import run_panel
 from gpt.ui.components.text_files import text_files
 from gpt.ui.components.token_text import token_text
 from gpt.ui.door.door import Door
+from gpt.ui.layout import PREPARING
 from gpt.ui.naming import LONGEST_RUN_NAME
 from gpt.ui.requests import leave_checks_to_handlers
 from gpt.ui.sizes import (
@@ -124,11 +125,11 @@ def build_train_tab(
                 )
                 restart = gr.Button("Train again from the start", size="sm")
                 branch = gr.Button("Go on in a copy, with the settings above", size="sm")
-                export = gr.Button("Prepare files to take home", size="sm")
-                for_transformers = gr.Button("Prepare the models for transformers", size="sm")
+                export = gr.Button("Prepare files to take home", size="sm", elem_id="prepare-files")
+                for_transformers = gr.Button("Prepare the models for transformers", size="sm", elem_id="prepare-models")
                 gr.Markdown(
-                    "The first gives the chart, log, script and the models for Compare; the second each model as "
-                    "a folder that the library transformers opens."
+                    "To take home: the chart, the log, a script, and each model in a file that Compare opens. For "
+                    "transformers: each model in a folder that this library opens."
                 )
                 files = gr.File(
                     label="Files to take home", file_count="multiple", interactive=False, elem_classes="downloads"
@@ -179,7 +180,7 @@ def build_train_tab(
             **quiet,
         )
     stop.click(handlers.stop, [secret, watched], [*view, watched], api_name="stop", **quiet)
-    taking_home: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "take-home"}
+    taking_home: dict[str, Any] = {**PREPARING, "concurrency_id": "take-home"}
     export.click(handlers.export, watched, files, api_name="export", **taking_home)
     for_transformers.click(handlers.export_transformers, watched, files, api_name="export_transformers", **taking_home)
     for button, preset in zip(presets, PRESETS, strict=True):

@@ -203,7 +203,8 @@ def _progress(run: Run, runs: Runs) -> str:
             return f"{progress} · measuring the speed"
         return f"{progress} · {tokens_per_second:,.0f} tokens/s · {_duration(seconds_left)} left"
     if run.state == "done":
-        return f"Done: {steps:,} steps, {run.seconds:,.0f} s of training in all."
+        together = ", all models together" if len(run.members) > 1 else ""
+        return f"Done: {steps:,} steps, {run.seconds:,.0f} s of training{together}."
     message = run.message or "Paused."
     return f"{message} {progress[0].upper()}{progress[1:]}."
 

@@ -47,7 +47,7 @@ def numbers(text: str) -> list[float]:
         ("paused", "Paused, because nobody was watching.", "Paused, because nobody was watching. Step 0 of 1,000."),
         ("stopped", "Stopped.", "Stopped. Step 0 of 1,000."),
         ("failed", "Stopped: the loss is nan.", "Stopped: the loss is nan. Step 0 of 1,000."),
-        ("done", "", "Done: 1,000 steps, 0 s of training in all."),
+        ("done", "", "Done: 1,000 steps, 0 s of training."),
     ],
 )
 def test_where_a_run_is(runs: Runs, status: str, message: str, words: str) -> None:
