@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from gradio import http_server
 from gradio.exceptions import ServerFailedToStartError
+from uvicorn import Config
 
 _MOST_SECONDS_TO_START = 120.0  # on a machine that is busy with other work
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -88,8 +90,12 @@ class PatientServer(http_server.Server):
     """Gradio's server, which is given time to start.
 
     Gradio gives it five seconds and then takes the port to be in use, also where the machine is only busy. This one
-    gives up as soon as the port proves to be in use, and waits for two minutes otherwise.
+    gives up as soon as the port proves to be in use, and waits for two minutes otherwise. Nor does it put new code into
+    the page while it runs, which Gradio tries on a Space.
     """
+
+    def __init__(self, config: Config, *_: Any, **_of_reloading: Any) -> None:
+        super().__init__(config)
 
     def run_in_thread(self) -> None:
         """Start in a thread, and return when requests are answered.
@@ -98,9 +104,6 @@ class PatientServer(http_server.Server):
             ServerFailedToStartError: the port is in use.
             CannotListen: the machine is too busy.
         """
-        if self.reloader:  # on a Space
-            self.watch_thread = threading.Thread(target=self.watch, daemon=True)
-            self.watch_thread.start()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
         give_up = time.monotonic() + _MOST_SECONDS_TO_START

@@ -240,9 +240,7 @@ def opens(visitor: Visitor) -> str:
 
 
 def trains_without_network(visitor: Visitor) -> str:
-    """A preset asks for Tiny Shakespeare, which cannot be fetched here: one sentence says so."""
-    visitor.chooses("Size", "tiny: 2 layers, 64 wide")
-    visitor.sets("Steps", 20)
+    """A ready-made run asks for Tiny Shakespeare, which cannot be fetched here: one sentence says so."""
     visitor.presses("A window of 8")
     said = visitor.page.get_by_text(re.compile("Tiny Shakespeare could not be fetched")).first
     expect(said).to_be_visible()
@@ -250,10 +248,11 @@ def trains_without_network(visitor: Visitor) -> str:
 
 
 def trains(visitor: Visitor) -> str:
-    """A preset on a text that needs no network."""
+    """A small run on a text that needs no network."""
+    visitor.chooses("Size", "tiny: 2 layers, 64 wide")
     visitor.chooses("Text", "python-docs")
     visitor.sets("Steps", 20)
-    visitor.presses("A window of 8")
+    visitor.presses("Train")
     expect(visitor.sentence).to_have_text(re.compile("^Done: 20 steps, "), timeout=PATIENCE)
     return visitor.sentence.inner_text()
 
