@@ -92,6 +92,7 @@ def create_demo(
         in_tabs = dict(zip(address.TABS, (in_train, in_compare, in_attention, in_cost, in_experiments), strict=True))
         links.connect_links(demo, bar, names, catalogue, tabs, in_tabs, join_address or "")
     door.line_up(demo)
+    demo.space_id = None  # the page of a Space would ask Google and Hugging Face for what it shows above itself
     demo.runs, demo.door = runs, door  # for `launch`
     return demo
 
@@ -132,6 +133,7 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
             show_error=False,  # what is not meant for visitors stays in the log
             max_file_size=LARGEST_UPLOAD,
             ssr_mode=False,
+            pwa=False,
             _frontend=False,  # it would give up where the page takes three seconds; that the server answers is known
             app_kwargs={"middleware": door.middleware(hosts, _first_scripts()), "openapi_url": None},
             **options,

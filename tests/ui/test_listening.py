@@ -52,10 +52,14 @@ def test_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) 
     assert os.environ["NO_PROXY"] == "intern.example,localhost,127.0.0.1,::1,192.0.2.7"
 
 
-def test_a_page_that_is_slow_to_come_is_shown(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_a_slow_space_is_as_everywhere(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "someone/gpt-lab")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
     monkeypatch.setattr(networking, "url_ok", lambda url: False)  # as after three seconds without an answer
     with serve(create_demo(models_folder=models_folder)) as address:
-        assert httpx.get(address).status_code == 200
+        config = httpx.get(f"{address}config").json()
+    assert config["space_id"] is None  # by it the page would turn to other hosts
+    assert config["pwa"] is False
 
 
 def test_a_server_is_given_time_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
