@@ -78,7 +78,7 @@ def create_demo(
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         names = gr.BrowserState({}, storage_key="gpt-lab-names", secret="gpt-lab")
         seen = gr.State([])
-        with gr.Tabs() as tabs:
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 in_train = build_train_tab(demo, runs, catalogue, door, secret, seen, names, bar)
             with gr.Tab("Compare", id="compare") as compare:
