@@ -69,10 +69,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = run(scripts / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=place)
     packages = Path(asked.stdout.strip())
     (packages / "those-of-the-tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    done = run(
-        *(scripts / "python", "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--prefix", place, wheel),
-        cwd=place,
-    )
+    quickly = ("--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check", "--quiet")
+    done = run(scripts / "python", "-m", "pip", "install", *quickly, "--prefix", place, wheel, cwd=place)
     assert done.returncode == 0, done.stderr
     return scripts
 
@@ -94,10 +92,6 @@ def test_the_package_says_what_it_is_and_needs(wheel: Path) -> None:
 
 
 def test_it_works_from_any_folder(installed: Path, tmp_path: Path) -> None:
-    told = run(installed / "gpt-lab", "--help", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith("usage: gpt-lab [-h] [--version]")
-    assert "open the page in the browser" in told.stdout
     lab = ("generate", "--model", f"shipped/{MODEL}", "--prompt", "ROMEO:", "--max-new-tokens", "5", "--seed", "1")
     written = run(installed / "gpt-lab", *lab, cwd=tmp_path)
     assert written.returncode == 0, written.stderr

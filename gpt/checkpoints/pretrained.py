@@ -106,6 +106,11 @@ def _fetch(name: str) -> Path:
         folder = Path(snapshot_download(f"{_OWNER}/{name}", allow_patterns=list(_FILES)))
         if not all((folder / file).is_file() for file in _FILES[:3]):
             raise FileNotFoundError(f"{folder} holds a part of the files only")  # left by a fetch that was cut off
+    except PermissionError as error:
+        raise PretrainedUnavailable(
+            f"{name} cannot be kept in {error.filename or 'the cache'}, where this user may not write; name a folder "
+            f"of your own in the environment variable HF_HOME"
+        ) from error
     except Exception as error:  # no network, a full disk, an error of the hub: the libraries below have many kinds
         raise PretrainedUnavailable(
             f"{name} could not be fetched from huggingface.co ({type(error).__name__}); connect to the network and try "

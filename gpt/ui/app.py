@@ -33,7 +33,7 @@ from gpt.ui.door.files import files_of_process
 from gpt.ui.door.hosts import trust_proxies, trusted_hosts
 from gpt.ui.experiments.tab import build_experiments_tab
 from gpt.ui.glossary import glossary_value
-from gpt.ui.listening import bypass_proxies, check_address
+from gpt.ui.listening import bypass_proxies, check_address, starting
 from gpt.ui.status import add_status_page, class_sentence
 from gpt.ui.theme import page_theme, stylesheet
 from gpt.ui.train.handlers import SECONDS_BETWEEN_UPDATES
@@ -78,7 +78,7 @@ def create_demo(
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         names = gr.BrowserState({}, storage_key="gpt-lab-names", secret="gpt-lab")
         seen = gr.State([])
-        with gr.Tabs() as tabs:
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 in_train = build_train_tab(demo, runs, catalogue, door, secret, seen, names, bar)
             with gr.Tab("Compare", id="compare") as compare:
@@ -92,6 +92,7 @@ def create_demo(
         in_tabs = dict(zip(address.TABS, (in_train, in_compare, in_attention, in_cost, in_experiments), strict=True))
         links.connect_links(demo, bar, names, catalogue, tabs, in_tabs, join_address or "")
     door.line_up(demo)
+    demo.space_id = None  # the page of a Space would ask Google and Hugging Face for what it shows above itself
     demo.runs, demo.door = runs, door  # for `launch`
     return demo
 
@@ -118,22 +119,25 @@ def launch(demo: gr.Blocks, *, keeps_runs: bool = False, more_hosts: Sequence[st
     is_shared = bool(options.get("share"))
     hosts = trusted_hosts([*more_hosts, options.get("server_name")], is_shared=is_shared)
     trust_proxies(is_shared=is_shared)
-    shown = demo.launch(
-        prevent_thread_lock=True,
-        theme=page_theme(),
-        css=stylesheet(),
-        head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in _SCRIPTS),
-        footer_links=[],
-        run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
-        max_threads=MOST_THREADS,  # of all running events together
-        state_session_capacity=MOST_SESSIONS,
-        enable_monitoring=False,
-        show_error=False,  # what is not meant for visitors stays in the log
-        max_file_size=LARGEST_UPLOAD,
-        ssr_mode=False,
-        app_kwargs={"middleware": door.middleware(hosts, _first_scripts()), "openapi_url": None},
-        **options,
-    )
+    with starting(options.get("server_port")):
+        shown = demo.launch(
+            prevent_thread_lock=True,
+            theme=page_theme(),
+            css=stylesheet(),
+            head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in _SCRIPTS),
+            footer_links=[],
+            run_history=False,  # it would keep each visitor's runs in the browser, on shared machines too
+            max_threads=MOST_THREADS,  # of all running events together
+            state_session_capacity=MOST_SESSIONS,
+            enable_monitoring=False,
+            show_error=False,  # what is not meant for visitors stays in the log
+            max_file_size=LARGEST_UPLOAD,
+            ssr_mode=False,
+            pwa=False,
+            _frontend=False,  # it would give up where the page takes three seconds; that the server answers is known
+            app_kwargs={"middleware": door.middleware(hosts, _first_scripts()), "openapi_url": None},
+            **options,
+        )
     door.stand_before(demo)
     add_status_page(demo, runs)
     demo.app.router.routes.insert(0, Route(f"/{SCRIPTS}/{{name}}", _script))

@@ -1,12 +1,23 @@
-"""Where the page listens: whether it can, said in a sentence before anything is started."""
+"""Where the page listens: whether it can, said in a sentence before anything is started, and until it does."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from gradio import http_server
+from gradio.exceptions import ServerFailedToStartError
+from uvicorn import Config
+
+_MOST_SECONDS_TO_START = 120.0  # on a machine that is busy with other work
 _EVERYWHERE = ("0.0.0.0", "::")
+_IN_USE = "port {port} is in use; close what uses it (another GPT Lab?), or give another with --port"
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -42,7 +53,7 @@ def check_address(host: str | None, port: int | None) -> None:
 
 def _why(error: OSError, host: str, port: int | None) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use; close what uses it (another GPT Lab?), or give another with --port"
+        return _IN_USE.format(port=port)
     if error.errno == errno.EACCES:
         return f"port {port} is for the system's administrator only; give one from 1024 on"
     return f"this machine cannot listen at {host} ({error.strerror}); give an address of its own, or 0.0.0.0 for all"
@@ -54,3 +65,55 @@ def bypass_proxies(host: str | None) -> None:
     for variable in ("NO_PROXY", "no_proxy"):
         given = [name for name in os.environ.get(variable, "").split(",") if name]
         os.environ[variable] = ",".join([*given, *(name for name in own if name not in given)])
+
+
+@contextmanager
+def starting(port: int | None) -> Iterator[None]:
+    """Have Gradio start its server with patience, and say in a sentence why it cannot.
+
+    Raises:
+        CannotListen: no port is free, or the machine is too busy.
+    """
+    http_server.Server = PatientServer  # type: ignore[misc]
+    try:
+        yield
+    except OSError as error:
+        if "Cannot find empty port" not in str(error):
+            raise
+        if port is not None:  # it was free a moment ago
+            raise CannotListen(_IN_USE.format(port=port)) from None
+        first, last = http_server.INITIAL_PORT_VALUE, http_server.INITIAL_PORT_VALUE + http_server.TRY_NUM_PORTS - 1
+        raise CannotListen(f"the ports from {first} to {last} are all in use; give another with --port") from None
+
+
+class PatientServer(http_server.Server):
+    """Gradio's server, which is given time to start.
+
+    Gradio gives it five seconds and then takes the port to be in use, also where the machine is only busy. This one
+    gives up as soon as the port proves to be in use, and waits for two minutes otherwise. Nor does it put new code into
+    the page while it runs, which Gradio tries on a Space.
+    """
+
+    def __init__(self, config: Config, *_: Any, **_of_reloading: Any) -> None:
+        super().__init__(config)
+
+    def run_in_thread(self) -> None:
+        """Start in a thread, and return when requests are answered.
+
+        Raises:
+            ServerFailedToStartError: the port is in use.
+            CannotListen: the machine is too busy.
+        """
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        give_up = time.monotonic() + _MOST_SECONDS_TO_START
+        while not self.started:
+            if not self.thread.is_alive():  # uvicorn has logged why
+                raise ServerFailedToStartError("nothing can listen there")
+            if time.monotonic() > give_up:
+                self.should_exit = True
+                raise CannotListen(
+                    f"the server did not start within {_MOST_SECONDS_TO_START:.0f} seconds, so this machine must be "
+                    f"very busy; close other programs, and start again"
+                )
+            time.sleep(0.001)

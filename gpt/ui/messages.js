@@ -71,9 +71,10 @@
     shown = shown.filter((one) => !which(one));
   }
 
-  // A good answer to something that was asked after a message, on the same tab.
-  function settle({ trigger, at }) {
-    if (!shown.length) return;
+  // A good answer to what the visitor asked after a message, on the same tab. What the page asks by itself settles
+  // nothing: it watches a run as soon as it begins, and what was said of that run is to be read.
+  function settle({ trigger, isOfVisitor, at }) {
+    if (!shown.length || !isOfVisitor) return;
     const panel = panelOf(askerOf(trigger));
     forget((one) => one.at < at && (one.panel === panel || !one.part.isConnected));
   }
@@ -119,14 +120,14 @@
       } catch {
         // asked in a way that we do not know
       }
-      asked.set(event, { trigger, at: performance.now() });
+      asked.set(event, { trigger, isOfVisitor: isSeen(componentOf(trigger)), at: performance.now() });
       markBusy(trigger, true);
     },
 
     // Takes a message of the stream and returns what Gradio is to read.
     hear(message) {
       const { msg, event_id: event, output, success } = message;
-      const of = asked.get(event) ?? { trigger: null, at: 0 };
+      const of = asked.get(event) ?? { trigger: null, isOfVisitor: false, at: 0 };
       if (msg === 'process_completed') {
         if (!asked.delete(event)) overEarly.add(event);
         markBusy(of.trigger, [...asked.values()].some(({ trigger }) => trigger === of.trigger));

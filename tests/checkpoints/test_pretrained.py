@@ -315,6 +315,16 @@ def test_generate_on_the_command_line(original, hub, tmp_path, monkeypatch, caps
         assert capsys.readouterr().out == tokenizer.decode(expected[0], clean_up_tokenization_spaces=False) + "\n"
 
 
+def test_a_cache_that_may_not_be_written_is_named(monkeypatch, tmp_path):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "/caches/huggingface")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PretrainedUnavailable, match=r"^gpt2 cannot be kept in /caches/huggingface, .* HF_HOME$"):
+        load_pretrained("gpt2")
+
+
 def test_the_command_line_answers_in_a_sentence(folder, tmp_path, monkeypatch, capsys):
     def offline(*_, **__):
         raise ConnectionError("no route to host\nat all")

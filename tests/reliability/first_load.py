@@ -1,26 +1,28 @@
 """The first screen in a real browser: how soon is there something to see, and what does it take to get there?
 
 Run it by hand, on a machine that does nothing else: `python tests/reliability/first_load.py [repeats]`. Each repeat
-starts a server, opens its page as soon as it answers (cold), again in the same browser (cold, again), then in a new
-browser (warm) and again in that (warm, again). Seconds count from the first byte of the page. It prints what it
-measured, medians with their range, and a final JSON line, and asserts nothing.
+starts a server for a desk's screen and one for a phone's, opens its page as soon as it answers (cold), again in the
+same browser (cold, again), then in a new browser (warm) and again in that (warm, again). Seconds count from the first
+byte of the page. It prints the machine's load, what it measured, medians with their range, and a final JSON line, and
+asserts nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, sync_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from browser.conftest import FLAGS, find_chromium
 from reliability.lab import served
 
-SCREEN = {"width": 1280, "height": 800}
+SCREENS = {"1280": ViewportSize(width=1280, height=800), "390": ViewportSize(width=390, height=844)}
 SECONDS_TO_SETTLE = 2.0  # after the first curve: what still comes belongs to the first screen
 
 # Notes when the first curve is there, and every shift of what was there already.
@@ -47,25 +49,26 @@ def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     found: dict[str, list[dict[str, float]]] = {}
     with sync_playwright() as playwright:
-        for _ in range(repeats):
+        for width, screen in [*SCREENS.items()] * repeats:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+            print(f"load average {os.getloadavg()[0]:.1f}", flush=True)
             with served() as address:
                 for name in ("cold", "warm"):
-                    visits = two_visits(browser, address)
-                    for visit, what in zip((name, f"{name}, again"), visits, strict=True):
-                        found.setdefault(visit, []).append(what)
+                    visits = two_visits(browser, address, screen)
+                    for again, what in zip(("", ", again"), visits, strict=True):
+                        found.setdefault(f"{width} {name}{again}", []).append(what)
             browser.close()
     result = {}
     for visit, measured in found.items():
         result[visit] = {what: [one[what] for one in measured] for what in measured[0]}
         for what, values in result[visit].items():
-            print(f"{visit:12} {what:28} {statistics.median(values):9.3f}   {min(values):.3f} to {max(values):.3f}")
+            print(f"{visit:17} {what:28} {statistics.median(values):9.3f}   {min(values):.3f} to {max(values):.3f}")
     print(json.dumps(result))
 
 
-def two_visits(browser: Browser, address: str) -> list[dict[str, float]]:
+def two_visits(browser: Browser, address: str, screen: ViewportSize) -> list[dict[str, float]]:
     """What it takes to open the page for the first time in a browser, and for the second."""
-    context = browser.new_context(viewport=SCREEN)
+    context = browser.new_context(viewport=screen)
     context.add_init_script(WATCH)
     visits = [visit(context, address) for _ in range(2)]
     context.close()
