@@ -11,6 +11,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from gpt import load_checkpoint
+from gpt.__main__ import main
 from gpt.checkpoints.shipped import SHIPPED
 from gpt.costs.formulas import parameter_count
 from gpt.model.config import changes_from_gpt2
@@ -36,20 +37,17 @@ def test_python_snippets_run(snippet: str) -> None:
     assert all(line in done.stdout.splitlines() for line in promised)
 
 
-def test_commands_are_commands() -> None:
-    """Every option that the README's commands use is one that the command line knows."""
+def test_commands_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every option that the README's and the docs' commands use is one that the command line knows."""
     told_of: dict[str, str] = {}
     for line in "\n".join(_blocks("bash", README, *DOCS)).splitlines():
         if called := re.match(r"(?:python|torchrun .+) -m gpt (\w+) (.+)", line):
             command, arguments = called.groups()
             if command not in told_of:
-                told_of[command] = subprocess.run(
-                    [sys.executable, "-m", "gpt", command, "--help"],
-                    cwd=PROJECT,
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                ).stdout
+                with pytest.raises(SystemExit) as ended:
+                    main([command, "--help"])
+                assert ended.value.code == 0
+                told_of[command] = capsys.readouterr().out
             told = told_of[command]
             assert all(option in told for option in re.findall(r"--[a-z-]+", arguments))
 

@@ -113,12 +113,33 @@ window.gptLabAddress = (() => {
     return said && { layer: Number(said[1]) - 1, head: Number(said[2]) - 1 };
   }
 
-  return { keep, keepRun, opens, link, tellLink, head };
+  // A tab that the page itself opens is where the address has led to, and no new entry.
+  let isLed = false;
+  function open(tab) {
+    isLed = true;
+    document.querySelector(`[role=tab][data-tab-id="${tab}"]`)?.click();
+    isLed = false;
+  }
+
+  // Once, and not over the head of a visitor who has pressed a tab by then.
+  let isChosen = false;
+  function openForLink(tab) {
+    if (!isChosen) open(tab);
+    isChosen = true;
+  }
+
+  function pressed(tab) {
+    if (isLed) return;
+    isChosen = true;
+    opens(tab);
+  }
+
+  return { keep, keepRun, pressed, open, openForLink, link, tellLink, head };
 })();
 
 document.documentElement.dataset.hide = (new URL(window.location.href).searchParams.get("hide") ?? "").replaceAll(",", " ");
 // Before the page itself hears of the press: what opens may write its settings into the address.
 window.addEventListener("click", ({ target }) => {
   const tab = target.closest("[role=tab]")?.dataset.tabId;
-  if (["train", "compare", "attention", "cost", "experiments"].includes(tab)) window.gptLabAddress.opens(tab);
+  if (["train", "compare", "attention", "cost", "experiments"].includes(tab)) window.gptLabAddress.pressed(tab);
 }, true);

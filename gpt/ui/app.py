@@ -78,7 +78,7 @@ def create_demo(
         secret = gr.BrowserState("", storage_key="gpt-lab-visitor", secret="gpt-lab")
         names = gr.BrowserState({}, storage_key="gpt-lab-names", secret="gpt-lab")
         seen = gr.State([])
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Train", id="train"):
                 in_train = build_train_tab(demo, runs, catalogue, door, secret, seen, names, bar)
             with gr.Tab("Compare", id="compare") as compare:
@@ -90,7 +90,7 @@ def create_demo(
             with gr.Tab("Experiments", id="experiments"):
                 in_experiments = build_experiments_tab(demo, runs, door, secret, bar)
         in_tabs = dict(zip(address.TABS, (in_train, in_compare, in_attention, in_cost, in_experiments), strict=True))
-        links.connect_links(demo, bar, names, catalogue, tabs, in_tabs, join_address or "")
+        links.connect_links(demo, bar, names, catalogue, in_tabs, join_address or "")
     door.line_up(demo)
     demo.space_id = None  # the page of a Space would ask Google and Hugging Face for what it shows above itself
     demo.runs, demo.door = runs, door  # for `launch`

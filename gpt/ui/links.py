@@ -156,7 +156,7 @@ def on_opening(
 
 def build_link_bar(join_address: str) -> gr.HTML:
     """The bar beside the title, with where a class is to join; "" for nowhere."""
-    value = {"note": "", "join": join_address}
+    value = {"note": "", "join": join_address, "opens": ""}
 
     def qr_code(sent: Any) -> dict[str, Any]:
         """The page calls this by itself, with one object."""
@@ -170,7 +170,6 @@ def connect_links(
     bar: gr.HTML,
     names: gr.BrowserState,
     catalogue: Catalogue,
-    tabs: gr.Tabs,
     in_tabs: dict[str, Controls],
     join_address: str,
 ) -> None:
@@ -179,16 +178,14 @@ def connect_links(
     def open_link(link: Link, kept_names: Any) -> list[Any]:
         catalogue.names.recall(kept_names)
         link = _without_strange_models(link, catalogue)
-        value = {"note": link.note(), "join": join_address}
+        # The page opens the tab: who has pressed another before this answer comes is not to be thrown out of it.
+        opens = "" if link.is_move or link.tab == TABS[0] else link.tab
+        value = {"note": link.note(), "join": join_address, "opens": opens}
         set_by_it = [update for tab, controls in in_tabs.items() for update in updates(tab, controls.set, link)]
-        # After a move the page has opened the tab itself, and Train is open at first: who has pressed another tab
-        # before this answer comes, as on a slow server, is not to be thrown back.
-        is_open = link.is_move or link.tab == TABS[0]
-        tab = gr.skip() if is_open else gr.Tabs(selected=link.tab)
-        return [value, tab, *set_by_it]
+        return [value, *set_by_it]
 
     settable = [control for controls in in_tabs.values() for control in controls.set.values()]
-    on_opening(page, bar, open_link, [names], [bar, tabs, *settable])
+    on_opening(page, bar, open_link, [names], [bar, *settable])
     told = {tab: controls.told for tab, controls in in_tabs.items()}
     values = [control for controls in told.values() for control in controls.values()]
     bar.link(

@@ -67,6 +67,7 @@ def test_nothing_that_is_said_runs(visitor: Visitor, tmp_path: Path) -> None:
     expect(visitor.sentence).to_contain_text("the models that ship with the lab")
     visitor.looks_around("the address")
 
+    visitor.opens("Train")
     visitor.chooses("Size", "tiny: 2 layers, 64 wide")
     visitor.chooses("Text", "your own text")
     visitor.box("Your own text").fill(HOSTILE * 40)

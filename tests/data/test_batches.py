@@ -60,7 +60,7 @@ def test_a_pass_reads_every_window_once_and_passes_differ(length, batch_size):
 
 def test_a_text_shorter_than_a_row_is_refused():
     BatchStream(torch.arange(9), 4, 8, seed=1)[0]
-    with pytest.raises(ValueError, match="has 8 tokens, and a context of 8 needs at least 9; give a longer text"):
+    with pytest.raises(ValueError, match="has 8 tokens, but a context of 8 needs at least 9; give a longer text"):
         BatchStream(torch.arange(8), 4, 8, seed=1)
 
 

@@ -117,7 +117,7 @@ async function showCode(words, title) {
 window.addEventListener("popstate", () => {
   if (!element.isConnected) return;
   const tab = new URL(window.location.href).searchParams.get("tab") ?? "train";
-  if (tab in TABS) document.querySelector(`[role=tab][data-tab-id="${tab}"]`)?.click(); // at once; the rest is asked for
+  if (tab in TABS) window.gptLabAddress.open(tab); // at once; the rest is asked for
   trigger("go", { query: window.location.search });
 });
 document.addEventListener("gpt-lab:link", arrive);
@@ -128,6 +128,7 @@ function receive() {
   setText(joinWords, value.join ? `Join at ${value.join}` : "");
   note.hidden = !value.note;
   setText(noteWords, value.note ?? "");
+  if (value.opens in TABS) window.gptLabAddress.openForLink(value.opens);
 }
 
 watch("value", receive);

@@ -15,8 +15,8 @@ _LONGEST_QUESTION = 100_000
 
 
 def link_bar(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
-    """A bar drawn from `{"note", "join"}`: a sentence on the link that the page was opened with, or "", and the address
-    at which others join, or "".
+    """A bar drawn from `{"note", "join", "opens"}`, each "" for none: a sentence on the link that the page was opened
+    with, the address at which others join, and the tab that the link opens, unless its visitor has opened one.
 
     Events: `link`, when the link to the open tab is wanted; the page answers with `gpt-lab:link` on the document, whose
     `detail` is {tab, url, leftOut}; and `go`, with `query`, after a step in the browser's history. The server function
