@@ -139,9 +139,10 @@ function show(value) {
   wait.isAnswered();
   if (value.tokens.length !== state.value?.tokens.length) state.key = null;
   state.value = unpacked(value);
-  state.isStale = false;
+  state.isStale = state.asked !== null && !isSamePlace(chosenPlace(), state.asked); // another was chosen meanwhile
   paintWaiting();
   paint();
+  askInView();
 }
 
 // Keys and values as a list of vectors each.
