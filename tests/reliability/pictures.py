@@ -27,7 +27,7 @@ def main() -> None:
         for theme in ("light", "dark"):
             place = PROJECT / "docs" / f"page-{theme}.png"
             picture = Image.open(io.BytesIO(picture_of(browser, address, theme))).convert("RGB")
-            picture.quantize(128).save(place, optimize=True)  # flat colours, in a third of the bytes
+            picture.save(place, optimize=True)
             print(f"{place.relative_to(PROJECT)}: {place.stat().st_size:,} bytes")
         browser.close()
 
@@ -37,8 +37,9 @@ def picture_of(browser: Browser, address: str, theme: str) -> bytes:
     with browser.new_context(viewport=VIEW, color_scheme=theme, reduced_motion="reduce") as context:
         page = context.new_page()
         page.goto(f"{address}?__theme={theme}")
-        page.wait_for_selector("#loss-chart svg path", timeout=60_000)
+        page.wait_for_selector("#loss-chart .end text", timeout=60_000)
         page.wait_for_selector("#run-panel pre:not(:empty)", timeout=60_000)
+        page.get_by_role("button", name="Projector").wait_for(timeout=60_000)
         page.evaluate("document.fonts.ready")
         return page.screenshot()
 
