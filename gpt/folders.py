@@ -166,7 +166,7 @@ def _once_nobody_reads(change: Callable[[], None]) -> None:
         except PermissionError:
             if not _READERS_HOLD_FILES or time.monotonic() > give_up:
                 raise
-            time.sleep(0.01)
+            time.sleep(0.01)  # Windows tells nobody when a reader has let go of a file
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -130,7 +130,7 @@ def read_save(folder: Path, read: Callable[[Save], Read]) -> Read:
                 raise
         if time.monotonic() > give_up:
             raise CheckpointError(f"{folder} is being written again and again; try again when its writer has finished")
-        time.sleep(0.001)
+        time.sleep(0.001)  # its writer, another process, tells nobody when it has finished
 
 
 def _record(saving: Path) -> bytes:

@@ -116,4 +116,4 @@ class PatientServer(http_server.Server):
                     f"the server did not start within {_MOST_SECONDS_TO_START:.0f} seconds, so this machine must be "
                     f"very busy; close other programs, and start again"
                 )
-            time.sleep(0.001)
+            time.sleep(0.001)  # uvicorn sets a flag and tells nobody
